@@ -1,0 +1,55 @@
+"""`kitty doctor`: what is wrong with this repository and with the plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kitty_host.api import Finding, KittyError
+from kitty_host.command import Invocation, command
+from kitty_host.mission import find_missions
+from kitty_host.repo import Repo
+from kitty_host.state import State
+
+OLDEST_GIT = (2, 38)
+
+
+@command("doctor")
+def doctor(call: Invocation) -> None:
+    """Say what is wrong here, and how to mend it."""
+    findings = [
+        Finding("PLUGIN_FAULT", f"{fault.distribution}: {fault.message}", "kitty plugins doctor", "warn")
+        for fault in call.plugins.faults
+    ]
+    findings += call.plugins.findings("kitty_doctor", repo=call.repo)
+    lines = [f"{finding.severity:5}  {finding.code}: {finding.message}\n       {finding.hint}" for finding in findings]
+    call.show(
+        {"schema": "kitty.doctor/1", "ok": not findings, "findings": [finding._asdict() for finding in findings]},
+        "\n".join(lines) or "Everything looks healthy.",
+    )
+
+
+def look(repo: Repo) -> Iterator[Finding]:
+    """The host's own findings."""
+    if repo.git.version() < OLDEST_GIT:
+        yield Finding(
+            "GIT_TOO_OLD",
+            f"Git {'.'.join(map(str, repo.git.version()))} builds no merges aside",
+            "install Git 2.38 or later",
+            "warn",
+        )
+    for mission in find_missions(repo):
+        ledger = repo.relative(mission.ledger.live)
+        if repo.git.succeeds("check-ignore", "--quiet", "--no-index", ledger):
+            yield Finding(
+                "LEDGER_IGNORED",
+                f"{ledger} is ignored by Git",
+                "take the rule out: a branch switch loses rows otherwise",
+                "warn",
+                ledger,
+            )
+        yield from mission.ledger.findings()
+        yield from mission.package_findings
+        try:
+            State.load(mission)
+        except KittyError as error:
+            yield Finding(error.code, error.message, error.hint, "block", ledger)

@@ -1,0 +1,27 @@
+"""The manifest of the host's own commands."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from kitty_host.api import Command, Finding, hookimpl
+
+if TYPE_CHECKING:
+    from kitty_host.repo import Repo
+
+
+@hookimpl(trylast=True)
+def kitty_commands() -> list[Command]:
+    """Ledger, plugins, doctor."""
+    return [
+        Command("doctor", "kitty_host.builtin.doctor:doctor", "Say what is wrong here, and how to mend it."),
+        Command("ledger", "kitty_host.builtin.ledger:ledger", "Show, verify or repair a mission's ledger."),
+        Command("plugins", "kitty_host.builtin.plugins:plugins", "List plugins and their faults."),
+    ]
+
+
+@hookimpl(trylast=True)
+def kitty_doctor(repo: "Repo") -> Iterable[Finding]:
+    """Git's version, ignore rules on ledgers, broken ledgers."""
+    from kitty_host.builtin.doctor import look
+
+    return look(repo)

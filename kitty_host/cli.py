@@ -1,0 +1,139 @@
+"""The command line: one click group whose commands come from plugins and are imported when they are run."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kitty_host import __version__, report
+from kitty_host.api import KittyError
+from kitty_host.command import Invocation
+from kitty_host.plugins import Claim, PluginFault, Plugins, missing
+
+HELP = """Land the work of many coding agents on one Git repository.
+
+\b
+New here?  kitty demo        watch a mission go from plan to landed commits
+In a repository:  kitty init, then kitty next
+"""
+
+
+class Kitty(click.Group):
+    """The root group. Help prints what the manifests say; a command is imported when it is run."""
+
+    def __init__(self, plugins: Plugins) -> None:
+        super().__init__(
+            "kitty", help=HELP, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]}
+        )
+        self.plugins = plugins
+        self.claims, self.clashes = plugins.commands()
+        self.params.append(
+            click.Option(
+                ["-C", "--repo-root", "directory"],
+                metavar="PATH",
+                help="Run as if started in PATH.",
+                callback=_keep_directory,
+                expose_value=False,
+            )
+        )
+        self.params.append(
+            click.Option(
+                ["--version"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_print_version,
+                help="Print the version.",
+            )
+        )
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every bare name."""
+        return sorted(name for name in self.claims if ":" not in name)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command. Errors: `PLUGIN_COMMAND_CLASH`, `PLUGIN_MISSING`."""
+        if cmd_name in self.clashes:
+            claims = self.clashes[cmd_name]
+            raise KittyError(
+                "PLUGIN_COMMAND_CLASH",
+                f"{' and '.join(claim.entry.distribution for claim in claims)} both bring a command {cmd_name}",
+                f"use {' or '.join(f'{claim.entry.name}:{cmd_name}' for claim in claims)}",
+            )
+        claim = self.claims.get(cmd_name)
+        return _load(claim) if claim else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click, but an unknown name in an installation that lacks plugins says which."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            error = missing(f"no installed plugin brings a command {args[0]}")
+            if error.details["distributions"]:
+                raise error from None
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing any."""
+        rows = [(name, self.claims[name].command.summary) for name in self.list_commands(ctx)]
+        rows += [
+            (name, "Claimed by " + " and ".join(claim.entry.distribution for claim in claims))
+            for name, claims in sorted(self.clashes.items())
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(rows))
+        if self.plugins.faults:
+            formatter.write(f"\n{len(self.plugins.faults)} faults in plugins: kitty plugins doctor\n")
+
+
+def run(arguments: Sequence[str], *, out_of: Plugins | None = None) -> int:
+    """Run one command and return its exit code. Nothing is raised but what `KITTY_DEBUG=1` asks for."""
+    plain = list(arguments)
+    as_json = "--json" in (plain[: plain.index("--")] if "--" in plain else plain)
+    plugins = out_of
+    try:
+        plugins = plugins or Plugins.discover()
+        invocation = Invocation(plugins, json=as_json)
+        Kitty(plugins).main(plain, prog_name="kitty", standalone_mode=False, obj=invocation)
+        sys.stdout.flush()
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return report.USAGE
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one door
+        return report.leave(error, plugins, as_json)
+    return 0
+
+
+def _load(claim: Claim) -> click.Command:
+    module, _, attribute = claim.command.target.partition(":")
+    try:
+        command: Any = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{claim.command.target} is no click command")
+    except (Exception, SystemExit) as error:
+        raise PluginFault(claim.entry.name, f"the command {claim.command.name}", error) from error
+    return command
+
+
+def _keep_directory(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is None or context.resilient_parsing:
+        return
+    directory = Path(value)
+    if not directory.is_dir():
+        raise KittyError("WORKSPACE_ROOT_NOT_FOUND", f"{directory} is not a directory", "give an existing one to -C")
+    context.obj.directory = directory
+
+
+def _print_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"kitty {__version__}")
+        context.exit()

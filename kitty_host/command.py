@@ -1,0 +1,149 @@
+"""What a command module needs: the decorator that makes a command, and the invocation it is given.
+
+::
+
+    from kitty_host.command import Invocation, command
+
+    @command("hello", mission=True)
+    def hello(call: Invocation) -> None:
+        \"\"\"Say hello to a mission.\"\"\"
+        call.show({"schema": "hello/1", "slug": call.mission.slug}, f"hello {call.mission.slug}")
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kitty_host import report
+from kitty_host.api import KittyError
+from kitty_host.mission import Mission, find_missions, lane_of_worktree, select_mission
+from kitty_host.plugins import Plugins
+from kitty_host.repo import Repo
+from kitty_host.state import State, mission_is_open
+
+
+class Invocation:
+    """One run of one command: where, who, which mission, how to print."""
+
+    def __init__(self, plugins: Plugins, *, json: bool = False) -> None:
+        self.plugins = plugins
+        self.json = json
+        self.directory = Path()
+        self.agent: str | None = None
+        self.selector: str | None = None
+        self.feature: str | None = None
+
+    @cached_property
+    def place(self) -> Repo:
+        """The repository, initialized or not."""
+        return Repo.find(self.directory)
+
+    @cached_property
+    def repo(self) -> Repo:
+        """The initialized repository. Errors: `SPEC_KITTY_REPO_NOT_INITIALIZED`."""
+        return self.place.require_initialized()
+
+    @cached_property
+    def mission(self) -> Mission:
+        """The mission that is meant. Errors: `MISSION_NOT_FOUND`, `MISSION_AMBIGUOUS_SELECTOR`, `MISSION_REQUIRED`."""
+        if self.selector and self.feature and self.selector != self.feature:
+            raise KittyError(
+                "MISSION_AMBIGUOUS_SELECTOR", "--mission and --feature name different missions", "leave --feature out"
+            )
+        return select_mission(self.repo, self.selector or self.feature, mission_is_open)
+
+    @cached_property
+    def missions(self) -> list[Mission]:
+        """Every mission of the repository."""
+        return find_missions(self.repo)
+
+    def state(self, *, result: str | None = None) -> State:
+        """The mission as it stands now."""
+        return State.load(self.mission, agent=self.agent or "", result=result)
+
+    def actor(self) -> str:
+        """Who acts: `--agent`, else `KITTY_AGENT`, else the claimer of the lane one stands in, else Git's user name."""
+        named = self.agent or os.environ.get("KITTY_AGENT", "").strip() or self._claimer()
+        if named:
+            return named
+        name = self.place.git.run("config", "--get", "user.name", ok=(0, 1)).stdout.decode(errors="replace").strip()
+        if not name:
+            raise KittyError(
+                "ACTOR_REQUIRED",
+                "nobody is named as the actor",
+                "name one with --agent, or run: git config user.name NAME",
+            )
+        return name
+
+    def show(self, payload: dict[str, Any], text: str = "") -> None:
+        """Print the result."""
+        report.show(payload, text, self.json)
+
+    def _claimer(self) -> str:
+        if self.place.here == self.place.root or not self.place.initialized:
+            return ""
+        for mission in self.missions:
+            if lane_of_worktree(self.place, mission):
+                packages = State.load(mission).snapshot.packages.values()
+                claimed = [one for one in packages if one.lane in ("claimed", "in_progress") and one.slots.get("agent")]
+                return claimed[0].agent if len(claimed) == 1 else ""
+        return ""
+
+
+def command(
+    name: str, *, mission: bool = False, agent: bool = False, group: click.Group | None = None, **attributes: Any
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a click command whose function takes the `Invocation` first.
+
+    Every command has `--json`; `mission` adds `--mission` (and the hidden `--feature`), `agent` adds `--agent`.
+    """
+
+    def make(function: Callable[..., None]) -> click.Command:
+        @functools.wraps(function)
+        def run(**arguments: Any) -> None:
+            function(click.get_current_context().obj, **arguments)
+
+        # Arguments and options that were put under the decorator with click's own wait here in reverse, as in click.command.
+        params = list(reversed(getattr(function, "__click_params__", [])))
+        made = click.Command(
+            name, callback=run, params=params, help=inspect.cleandoc(function.__doc__ or ""), **attributes
+        )
+        options = [_stored("--json", "json", "Print one JSON object.", is_flag=True)]
+        if mission:
+            options.append(
+                _stored(
+                    "--mission", "selector", "A mission: id, its first eight characters, or slug.", metavar="MISSION"
+                )
+            )
+            options.append(_stored("--feature", "feature", hidden=True))
+        if agent:
+            options.append(_stored("--agent", "agent", "Who acts.", metavar="NAME"))
+        made.params.extend(options)
+        if group is not None:
+            group.add_command(made)
+        return made
+
+    return make
+
+
+def group(name: str, **attributes: Any) -> click.Group:
+    """A click group for commands made with `command(…, group=…)`."""
+    return click.Group(name, **attributes)
+
+
+def _stored(flag: str, attribute: str, text: str = "", **attributes: Any) -> click.Option:
+    """An option that is kept on the invocation and not handed to the function."""
+
+    def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value:
+            setattr(context.obj, attribute, value)
+
+    return click.Option([flag], help=text, expose_value=False, callback=keep, **attributes)

@@ -1,0 +1,118 @@
+"""`.kittify/config.yaml`: typed sections for whoever owns them, and writes that keep the user's comments.
+
+The file is shared with spec-kitty; keys that nobody here knows are left as they are. A value of the wrong type is `CONFIG_INVALID`, never a
+default.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from kitty_host.api import KittyError
+from kitty_host.files import atomic_write
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+Section = TypeVar("Section")
+
+
+class Config:
+    """The parsed file; `data` is plain mappings and lists."""
+
+    def __init__(self, path: Path, data: Mapping[str, Any]) -> None:
+        self.path = path
+        self.data = data
+
+    @classmethod
+    def load(cls, path: Path) -> Config:
+        """Read the file; a missing one is empty. Errors: `CONFIG_INVALID`."""
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            return cls(path, {})
+        data = parse_yaml(text, path, code="CONFIG_INVALID")
+        if data is None:
+            data = {}
+        if not isinstance(data, dict):
+            raise KittyError("CONFIG_INVALID", f"{path} is not a mapping", "write it as `key: value` lines")
+        return cls(path, data)
+
+    def section(self, name: str, record: type[Section]) -> Section:
+        """The mapping under `name` (dots go deeper) as an attrs record; absent keys take the record's defaults."""
+        found: Any = self.data
+        for part in name.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        return structure({} if found is None else found, record, where=name, path=self.path, code="CONFIG_INVALID")
+
+    def set(self, key: str, value: Any) -> None:
+        """Write one value (dots go deeper); comments, order and quoting of the rest survive."""
+        from ruamel.yaml import YAML
+
+        yaml = YAML()
+        yaml.preserve_quotes = True
+        yaml.width = 4096
+        document = yaml.load(self.path.read_bytes()) if self.path.exists() else None
+        if document is None:
+            document = yaml.map()
+        *parents, last = key.split(".")
+        place = document
+        for parent in parents:
+            if not isinstance(place.get(parent), dict):
+                place[parent] = yaml.map()
+            place = place[parent]
+        place[last] = value
+        stream = io.BytesIO()
+        yaml.dump(document, stream)
+        atomic_write(self.path, stream.getvalue())
+        self.data = Config.load(self.path).data
+
+
+def parse_yaml(text: bytes | str, path: Path, *, code: str) -> Any:
+    """Parse YAML into plain values. Errors: `code`, with the line."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        return YAML(typ="safe").load(text)
+    except (YAMLError, UnicodeDecodeError, ValueError) as error:
+        mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+        place = f"{path}, line {mark.line + 1}" if mark is not None else str(path)
+        problem = (error.problem if isinstance(error, MarkedYAMLError) else None) or str(error).splitlines()[0]
+        raise KittyError(
+            code, f"{place}: {problem}", "mend the YAML there", path=str(path), line=mark.line + 1 if mark else None
+        ) from error
+
+
+def structure(value: Any, record: type[Section], *, where: str, path: Path, code: str) -> Section:
+    """Plain values to an attrs record, strictly: a string is no number and "no" is no boolean. Errors: `code`, with the key."""
+    from cattrs import transform_error
+
+    try:
+        return converter().structure(value, record)
+    except Exception as error:
+        said = transform_error(error, path=where or "$")[0].replace(" @ ", " at ")
+        raise KittyError(
+            code, f"{path}: {said}", f"correct {where or 'the value'} in {path.name}", path=str(path), key=where
+        ) from error
+
+
+@cache
+def converter() -> Converter:
+    """The host's cattrs converter."""
+    from cattrs import Converter
+
+    made = Converter()
+    for kind in (int, str, bool, float):
+        made.register_structure_hook(kind, _exactly)
+    return made
+
+
+def _exactly(value: Any, kind: type[Any]) -> Any:
+    if type(value) is kind or (kind is float and type(value) is int):
+        return value
+    raise ValueError(f"{value!r} is not {'an' if kind is int else 'a'} {kind.__name__}")

@@ -1,0 +1,230 @@
+"""Files that survive: atomic writes, durable appends, contained opens, locks.
+
+The only module that renames, links, locks or opens without following links. It knows nothing of missions or ledgers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from kitty_host.api import KittyError
+
+TEMPORARY_PREFIX = ".kitty-tmp-"
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into the refusals `DISK_FULL` and `READ_ONLY`; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise KittyError(
+                "DISK_FULL", f"no space left to write {path}", "free some space and run it again"
+            ) from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise KittyError(
+                "READ_ONLY",
+                f"{path} cannot be written: {error.strerror}",
+                "make it writable for this user and run it again",
+            ) from error
+        raise
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable; a no-op where directories cannot be opened."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(directory: Path) -> None:
+    """Create a directory and its parents, each durable."""
+    if directory.is_dir():
+        return
+    with disk_errors(directory):
+        missing = [directory]
+        while not missing[-1].parent.exists():
+            missing.append(missing[-1].parent)
+        for one in reversed(missing):
+            one.mkdir(exist_ok=True)
+            sync_directory(one.parent)
+
+
+def atomic_write(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Replace a file's content as one step: readers see the old bytes or the new ones, also after a crash.
+
+    The permission bits of an existing file are kept unless `mode` is given. Errors: `DISK_FULL`, `READ_ONLY`.
+    """
+    make_directory(path.parent)
+    if mode is None:
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+    with disk_errors(path):
+        try:
+            write_new(temporary, content, mode)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_directory(path.parent)
+
+
+def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Create a file that must not exist yet, with its bytes on disk before this returns."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        os.fchmod(descriptor, mode)
+        write_all(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Move a synced file onto a name of the same file system, durably."""
+    os.replace(source, target)
+    sync_directory(target.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it is there, durably."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return
+    sync_directory(path.parent)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write every byte, however many calls the kernel needs."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def hard_link(source: Path, target: Path) -> bool:
+    """Give a file a second name, replacing what had that name. False where the file system knows no links between the two places."""
+    make_directory(target.parent)
+    temporary = target.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+    try:
+        os.link(source, temporary)
+    except OSError as error:
+        if error.errno in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EACCES):
+            return False
+        raise
+    os.replace(temporary, target)
+    # Renaming onto another name of the same inode does nothing at all, and would leave the temporary name behind.
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    sync_directory(target.parent)
+    return True
+
+
+def link_exclusively(source: Path, target: Path) -> bool:
+    """Take a lock file's name by linking a token to it; False if the name is taken."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return False
+    return True
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two names lead to one inode."""
+    try:
+        return os.path.samestat(one.stat(), other.stat())
+    except FileNotFoundError:
+        return False
+
+
+def open_contained(root: Path, relative: str) -> int:
+    """Open a regular file below `root` for reading, following no link at any level, and return its descriptor.
+
+    Every directory is opened relative to the handle of its parent, so that a path swapped between a check and the open leads nowhere.
+    Raises `OSError`: `ELOOP` or `ENOTDIR` for a link, `EXDEV` for `..`, `EMLINK` for a file with several names, `EINVAL` for anything
+    that is not a regular file.
+    """
+    parts = [part for part in relative.split("/") if part not in ("", ".")]
+    if not parts or ".." in parts:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), relative)
+    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+            os.close(directory)
+            directory = below
+        # Not blocking: opening a FIFO that nobody writes to would otherwise wait for ever.
+        descriptor = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    finally:
+        os.close(directory)
+    status = os.fstat(descriptor)
+    problem = errno.EINVAL if not stat.S_ISREG(status.st_mode) else errno.EMLINK if status.st_nlink > 1 else 0
+    if problem:
+        os.close(descriptor)
+        raise OSError(problem, os.strerror(problem), relative)
+    return descriptor
+
+
+@contextlib.contextmanager
+def lock(path: Path, *, wait_seconds: float | None = None, purpose: str = "") -> Iterator[None]:
+    """Hold an exclusive lock on a lock file, across processes; released by the kernel when the holder dies.
+
+    On POSIX this is `flock`, the call that spec-kitty's lock library makes on the same files. `wait_seconds` None waits for ever,
+    0 does not wait; when the time is over: `LOCK_HELD`.
+    """
+    make_directory(path.parent)
+    held = KittyError(
+        "LOCK_HELD",
+        f"another process holds {purpose or path.name}",
+        "wait for it to end and run this again",
+        lock=str(path),
+    )
+    if sys.platform == "win32":
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(path, timeout=-1 if wait_seconds is None else wait_seconds):
+                yield
+        except Timeout:
+            raise held from None
+        return
+    import fcntl
+
+    with disk_errors(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if wait_seconds is None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        else:
+            deadline = time.monotonic() + wait_seconds
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        raise held from None
+                    time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    value = os.umask(0o077)
+    os.umask(value)
+    return value

@@ -1,0 +1,135 @@
+"""Runs Git. Nothing else in kitty starts a `git` process.
+
+Git's own answers come back as text or bytes; what they mean for missions is known elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from kitty_host.api import KittyError
+
+# What Git sets for the hooks it runs. Inherited, it would make `git -C elsewhere` work on the repository of the caller.
+_LOCAL_VARIABLES = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
+
+
+class GitError(KittyError):
+    """A Git command that failed: `GIT_FAILED`, or `DISK_FULL` and `READ_ONLY` where Git says so."""
+
+    def __init__(self, arguments: Sequence[str], status: int, stderr: str) -> None:
+        lines = [line for line in stderr.strip().splitlines() if line]
+        last = lines[-1] if lines else f"exit {status}"
+        command = "git " + " ".join(arguments)
+        code, hint = "GIT_FAILED", f"run it by hand to see more: {command}"
+        if "No space left on device" in stderr:
+            code, hint = "DISK_FULL", "free some space and run it again"
+        elif "Read-only file system" in stderr or "insufficient permission" in stderr:
+            code, hint = "READ_ONLY", "make the repository writable for this user and run it again"
+        super().__init__(
+            code, last.removeprefix("fatal: ").removeprefix("error: "), hint, command=command, status=status
+        )
+        self.status = status
+        self.stderr = stderr
+
+
+class Git:
+    """Git in one directory. Every method raises `GitError` unless its name says that it answers with a boolean."""
+
+    def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.directory = directory
+        self._extra = dict(environment or {})
+
+    def with_environment(self, **variables: str) -> Git:
+        """The same directory with more variables set, such as `GIT_INDEX_FILE`."""
+        return Git(self.directory, {**self._extra, **variables})
+
+    def run(
+        self, *arguments: str, stdin: bytes | None = None, ok: Iterable[int] = (0,), inherit: bool = False
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run one command; `ok` lists the exit codes that are an answer. `inherit` lets the command's own errors reach the user."""
+        environment = {name: value for name, value in os.environ.items() if name not in _LOCAL_VARIABLES}
+        # Messages are read in English; a query must not refresh anybody's index; nothing may wait for a password.
+        environment.update(LC_ALL="C", GIT_OPTIONAL_LOCKS="0", GIT_TERMINAL_PROMPT="0")
+        environment.update(self._extra)
+        # By default Git syncs neither refs nor loose objects nor the index.
+        command = ["git", "-c", "core.fsync=committed", "-c", "core.quotePath=false", *arguments]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=self.directory,
+                env=environment,
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                stdout=subprocess.PIPE,
+                stderr=None if inherit else subprocess.PIPE,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            if not self.directory.is_dir():
+                raise KittyError(
+                    "WORKSPACE_ROOT_NOT_FOUND", f"{self.directory} is not a directory", "go to a directory that exists"
+                ) from error
+            raise KittyError("GIT_TOO_OLD", "git is not installed", "install Git 2.38 or later") from error
+        if done.returncode not in ok:
+            raise GitError(arguments, done.returncode, (done.stderr or b"").decode(errors="replace"))
+        return done
+
+    def out(self, *arguments: str, stdin: bytes | None = None) -> str:
+        """Standard output without the last newline."""
+        return self.run(*arguments, stdin=stdin).stdout.decode(errors="surrogateescape").removesuffix("\n")
+
+    def lines(self, *arguments: str, stdin: bytes | None = None) -> list[str]:
+        """Standard output, line by line."""
+        return self.out(*arguments, stdin=stdin).splitlines()
+
+    def records(self, *arguments: str, stdin: bytes | None = None) -> list[str]:
+        """NUL-terminated output (`-z`), record by record."""
+        text = self.run(*arguments, stdin=stdin).stdout.decode(errors="surrogateescape")
+        return text.split("\0")[:-1] if text else []
+
+    def succeeds(self, *arguments: str) -> bool:
+        """Whether the command exits 0; for questions such as `merge-base --is-ancestor`."""
+        return self.run(*arguments, ok=range(256)).returncode == 0
+
+    def commit_of(self, revision: str) -> str | None:
+        """The commit that a revision names, or None."""
+        done = self.run(
+            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", ok=(0, 1, 128)
+        )
+        return done.stdout.decode().strip() or None
+
+    def is_ancestor(self, one: str, of: str) -> bool:
+        """Whether commit `one` is reachable from commit `of`."""
+        return self.succeeds("merge-base", "--is-ancestor", one, of)
+
+    def write_blob(self, content: bytes) -> str:
+        """Store bytes as they are, without filters."""
+        return self.out("hash-object", "-w", "--stdin", stdin=content)
+
+    def read_blob(self, revision: str, path: str) -> bytes | None:
+        """The bytes of `path` in a commit or tree, or None where it has none."""
+        done = self.run("cat-file", "blob", f"{revision}:{path}", ok=(0, 128))
+        return done.stdout if done.returncode == 0 else None
+
+    def version(self) -> tuple[int, int]:
+        """Major and minor version."""
+        numbers = self.out("version").split()[2].split(".")
+        return int(numbers[0]), int(numbers[1])

@@ -1,0 +1,410 @@
+"""The hooks. Implement any of them in a manifest with `@hookimpl`; take only the arguments you need.
+
+Each docstring says when the hook is called, who wins where several answer, and what a failure means, and ends with an
+example that is run as a test. Records come from :mod:`kitty_host.records`, imported inside the body. Nothing is registered:
+a hook returns values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from kitty_host.api import Command, Finding
+
+if TYPE_CHECKING:
+    from kitty_host.records import (
+        Brief,
+        Candidate,
+        Charter,
+        Decision,
+        Forecast,
+        Gate,
+        Landing,
+        Lanes,
+        Mission,
+        MissionType,
+        Package,
+        Page,
+        Section,
+        Source,
+        State,
+        Submission,
+        Transport,
+        Workspace,
+    )
+    from kitty_host.repo import Repo
+
+spec = pluggy.HookspecMarker("kitty")
+
+
+@spec
+def kitty_commands() -> Iterable[Command]:
+    """Commands of the command line.
+
+    When: at every start. Keep it a literal list; the commands themselves are imported when they are run.
+    Wins: all are listed. Two strangers with one name: the bare name refuses, `plugin:name` reaches each.
+    Failure: its commands are missing, the rest live, the fault is listed by `kitty plugins doctor`.
+
+    >>> @hookimpl
+    ... def kitty_commands():
+    ...     return [Command("hello", "kitty_hello.cli:hello", "Say hello.")]
+    """
+    raise NotImplementedError
+
+
+@spec
+def kitty_emit_check(transition: dict[str, Any], state: State) -> Iterable[Finding]:
+    """Objections to a transition that is about to be recorded.
+
+    When: before the status lock is taken, and once more if the ledger moved meanwhile. `transition` is the row to be.
+    Wins: all are heard; one blocking finding refuses.
+    Failure: fails closed, as a blocking finding.
+
+    >>> @hookimpl
+    ... def kitty_emit_check(transition, state):
+    ...     if transition["to_lane"] == "approved" and transition["actor"] == "intern":
+    ...         return [Finding("NOT_YET", "interns do not approve", "ask somebody else to review")]
+    ...     return []
+    """
+    raise NotImplementedError
+
+
+@spec
+def kitty_emitted(event: dict[str, Any], mission: Mission) -> None:
+    """A row of a ledger that is on disk.
+
+    When: after the sync, outside every lock, once for each row of kitty's own.
+    Wins: all are told.
+    Failure: the fault is noted; the exit code does not change.
+
+    >>> @hookimpl
+    ... def kitty_emitted(event, mission):
+    ...     if event.get("to_lane") == "blocked":
+    ...         print(f"{event['wp_id']} of {mission.slug} needs somebody")
+    """
+    raise NotImplementedError
+
+
+@spec(firstresult=True)
+def kitty_lanes(packages: tuple[Package, ...], mission: Mission) -> Lanes | None:
+    """The lanes for a mission's work packages.
+
+    When: `kitty finalize`, before anything is written.
+    Wins: the first that answers.
+    Failure: `finalize` refuses.
+
+    >>> @hookimpl
+    ... def kitty_lanes(packages, mission):
+    ...     from kitty_host.records import Lane, Lanes
+    ...     return Lanes((Lane("lane-a", tuple(one.wp_id for one in packages), ()),))
+    """
+    raise NotImplementedError
+
+
+@spec(firstresult=True)
+def kitty_workspace(package: Package, mission: Mission) -> Workspace | None:
+    """Allocate, or find again, the place where a work package is worked on.
+
+    When: `kitty implement`, after the claim was recorded. Called again for the same work package it answers the same.
+    Wins: the first that answers.
+    Failure: the work package is blocked, with the cause.
+
+    >>> @hookimpl
+    ... def kitty_workspace(package, mission):
+    ...     from kitty_host.records import Workspace
+    ...     head = mission.repo.git.out("rev-parse", "HEAD")
+    ...     return Workspace(package.wp_id, "lane-a", "main", mission.repo.root, head, head)
+    """
+    raise NotImplementedError
+
+
+@spec(firstresult=True)
+def kitty_find_workspace(package: Package, mission: Mission) -> Workspace | None:
+    """Look where a work package is worked on; allocate nothing.
+
+    When: by queries.
+    Wins: the first that answers.
+    Failure: error.
+
+    >>> @hookimpl
+    ... def kitty_find_workspace(package, mission):
+    ...     return None
+    """
+    raise NotImplementedError
+
+
+@spec(firstresult=True)
+def kitty_submission(package: Package, mission: Mission) -> Submission | None:
+    """What a work package has to show for review; for a planning artefact this makes the commit that shows it.
+
+    When: `kitty submit`, before the transition is recorded.
+    Wins: the first that answers.
+    Failure: `submit` refuses.
+
+    >>> @hookimpl
+    ... def kitty_submission(package, mission):
+    ...     from kitty_host.records import Submission
+    ...     head = mission.repo.git.out("rev-parse", "HEAD")
+    ...     return Submission(package.wp_id, head, (head,), ())
+    """
+    raise NotImplementedError
+
+
+@spec(firstresult=True)
+def kitty_forecast(mission: Mission) -> Forecast | None:
+    """Whether the lanes fit together as they are now.
+
+    When: `kitty status`, where time permits.
+    Wins: the first that answers.
+    Failure: status shows no forecast and says so.
+
+    >>> @hookimpl
+    ... def kitty_forecast(mission):
+    ...     from kitty_host.records import Forecast
+    ...     return Forecast(clean=True)
+    """
+    raise NotImplementedError
+
+
+@spec(firstresult=True)
+def kitty_candidate(mission: Mission) -> Candidate | None:
+    """The merged result of all lanes on the target, built aside.
+
+    When: `kitty accept` and `kitty merge`. Moves no ref and touches no checkout.
+    Wins: the first that answers.
+    Failure: error.
+
+    >>> @hookimpl
+    ... def kitty_candidate(mission):
+    ...     return None
+    """
+    raise NotImplementedError
+
+
+@spec
+def kitty_merge_check(candidate: Candidate) -> Iterable[Finding]:
+    """Objections to a landing.
+
+    When: `kitty merge`, before anything moves.
+    Wins: all are heard; one blocking finding refuses.
+    Failure: fails closed, as a blocking finding.
+
+    >>> @hookimpl
+    ... def kitty_merge_check(candidate):
+    ...     import datetime
+    ...     if datetime.date.today().weekday() == 4:
+    ...         return [Finding("FRIDAY", "nothing lands on a Friday", "come back on Monday", "warn")]
+    ...     return []
+    """
+    raise NotImplementedError
+
+
+@spec(firstresult=True)
+def kitty_merge(candidate: Candidate) -> Landing | None:
+    """Land a candidate: move the target once, from old to new.
+
+    When: `kitty merge`, after all checks. Wrappers may surround it.
+    Wins: the first that answers.
+    Failure: error; nothing is tried elsewhere.
+
+    >>> @hookimpl(wrapper=True)
+    ... def kitty_merge(candidate):
+    ...     landing = yield
+    ...     print(f"landed {landing.new}")
+    ...     return landing
+    """
+    raise NotImplementedError
+
+
+@spec
+def kitty_merged(landing: Landing) -> None:
+    """A mission that has landed.
+
+    When: after the target moved and the checkouts follow.
+    Wins: all are told.
+    Failure: the fault is noted.
+
+    >>> @hookimpl
+    ... def kitty_merged(landing):
+    ...     print(f"{landing.mission_id} is on {landing.target}")
+    """
+    raise NotImplementedError
+
+
+@spec(firstresult=True)
+def kitty_intake(source: Source) -> Brief | None:
+    """Recognise a foreign plan and read it.
+
+    When: `kitty intake`, with bytes that are within the cap. Answer None for what you do not know.
+    Wins: the first that recognises the source.
+    Failure: error.
+
+    >>> @hookimpl
+    ... def kitty_intake(source):
+    ...     import hashlib
+    ...     from kitty_host.records import Brief
+    ...     if not source.content.startswith(b"PLAN "):
+    ...         return None
+    ...     return Brief(source.name, source.content.decode(), hashlib.sha256(source.content).hexdigest(), len(source.content))
+    """
+    raise NotImplementedError
+
+
+@spec
+def kitty_intake_check(brief: Brief) -> Iterable[Finding]:
+    """Objections to a brief that is about to be stored.
+
+    When: `kitty intake`, before anything is written.
+    Wins: all are heard; one blocking finding refuses.
+    Failure: fails closed, as a blocking finding.
+
+    >>> @hookimpl
+    ... def kitty_intake_check(brief):
+    ...     return [Finding("NO_GOAL", "the plan names no goal", "add a heading `Goal`", "warn")] if "Goal" not in brief.text else []
+    """
+    raise NotImplementedError
+
+
+@spec(firstresult=True)
+def kitty_brief(repo: Repo) -> Brief | None:
+    """The stored brief, with its hash verified; None where there is none.
+
+    When: `kitty mission create --from-brief` and `kitty brief`.
+    Wins: the first that answers.
+    Failure: error.
+
+    >>> @hookimpl
+    ... def kitty_brief(repo):
+    ...     return None
+    """
+    raise NotImplementedError
+
+
+@spec(firstresult=True)
+def kitty_next(state: State) -> Decision | None:
+    """What to do next, as a pure function of the state.
+
+    When: `kitty next`; `state.result` is None for a question. Wrappers may surround it.
+    Wins: the first that answers.
+    Failure: error.
+
+    >>> @hookimpl(tryfirst=True)
+    ... def kitty_next(state):
+    ...     from kitty_host.records import Decision
+    ...     if state.mission.meta.get("paused"):
+    ...         return Decision("blocked", state.agent, state.mission.slug, state.mission.type, "implement", reason="paused")
+    ...     return None
+    """
+    raise NotImplementedError
+
+
+@spec
+def kitty_mission_types() -> Iterable[MissionType]:
+    """Ways to run a mission.
+
+    When: a mission is created, and whenever its next step is asked for.
+    Wins: all are listed; two with one key refuse.
+    Failure: that type is named as invalid, the others load.
+
+    >>> @hookimpl
+    ... def kitty_mission_types():
+    ...     from kitty_host.records import MissionType, Step
+    ...     return [MissionType("spike", "Spike", "1.0.0", (Step("explore", "Explore"), Step("report", "Report")))]
+    """
+    raise NotImplementedError
+
+
+@spec(firstresult=True)
+def kitty_transport(issuer: str) -> Transport | None:
+    """The authenticated transport to an issuer.
+
+    When: something is about to be sent. A token goes only to the issuer that gave it.
+    Wins: the first that answers.
+    Failure: error; never falls through to an unauthenticated one.
+
+    >>> @hookimpl
+    ... def kitty_transport(issuer):
+    ...     return None
+    """
+    raise NotImplementedError
+
+
+@spec
+def kitty_charter_sections(action: str) -> Iterable[Section]:
+    """Rules for one action, in the order in which they shall be read.
+
+    When: `kitty charter context`, and whenever a prompt is written.
+    Wins: all are included.
+    Failure: a visible note stands in place of the section.
+
+    >>> @hookimpl
+    ... def kitty_charter_sections(action):
+    ...     from kitty_host.records import Section
+    ...     return [Section("house-rules", "House rules", "Tests first.", directives=("DIR-001",))] if action == "implement" else []
+    """
+    raise NotImplementedError
+
+
+@spec(firstresult=True)
+def kitty_charter_render(charter: Charter, mode: str) -> str | None:
+    """The text that an agent is given.
+
+    When: after the sections were collected; `mode` is `bootstrap` or `compact`.
+    Wins: the first that answers.
+    Failure: error.
+
+    >>> @hookimpl
+    ... def kitty_charter_render(charter, mode):
+    ...     return "\\n".join(section.title for section in charter.sections)
+    """
+    raise NotImplementedError
+
+
+@spec(firstresult=True)
+def kitty_board_page(states: tuple[State, ...]) -> Page | None:
+    """The board as a web page, the same for `kitty board` and the hub.
+
+    When: a browser asks for it.
+    Wins: the first that answers.
+    Failure: error.
+
+    >>> @hookimpl
+    ... def kitty_board_page(states):
+    ...     from kitty_host.records import Page
+    ...     return Page(f"<p>{len(states)} missions</p>")
+    """
+    raise NotImplementedError
+
+
+@spec
+def kitty_gates(candidate: Candidate) -> Iterable[Gate]:
+    """Run gates on a candidate.
+
+    When: `kitty accept`. Where any plugin implements this, a landing needs an acceptance.
+    Wins: all run; one that is not ok refuses.
+    Failure: fails closed, as a gate that is not ok.
+
+    >>> @hookimpl
+    ... def kitty_gates(candidate):
+    ...     from kitty_host.records import Gate
+    ...     return [Gate("has-licence", ok=candidate.mission.repo.git.succeeds("cat-file", "-e", f"{candidate.tip}:LICENSE"))]
+    """
+    raise NotImplementedError
+
+
+@spec
+def kitty_doctor(repo: Repo) -> Iterable[Finding]:
+    """What is wrong with a repository or its surroundings.
+
+    When: `kitty doctor`. Look only.
+    Wins: all are listed.
+    Failure: the fault is noted.
+
+    >>> @hookimpl
+    ... def kitty_doctor(repo):
+    ...     return [] if (repo.root / "LICENSE").exists() else [Finding("NO_LICENCE", "there is no LICENSE", "add one", "info")]
+    """
+    raise NotImplementedError

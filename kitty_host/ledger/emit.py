@@ -1,0 +1,119 @@
+"""The one way a change of state is made: plan, check, append, tell.
+
+A plan is a function of the state, so that it can be asked again when somebody else was faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kitty_host.api import Finding, KittyError
+from kitty_host.ledger.event import Annotation, Event, Other, Row, Transition, decode, new_id, now
+from kitty_host.ledger.machine import check
+from kitty_host.state import State
+
+if TYPE_CHECKING:
+    from kitty_host.mission import Mission
+    from kitty_host.plugins import Plugins
+
+Plan = Callable[[State], Sequence[Row]]
+
+
+def emit(plugins: Plugins, mission: Mission, plan: Plan) -> list[Row]:
+    """Append the rows that `plan` makes of the present state, all or none, and return them with ids and times.
+
+    Guards of plugins run before the status lock is taken, the host's own under it. Where the ledger moved in between, everything is asked
+    once again; a second move gives `LOCK_HELD`. Errors: `TRANSITION_REFUSED` and whatever a guard or `plan` refuses with.
+    """
+    guarded = plugins.implements("kitty_emit_check")
+    seen = None
+    for _ in range(2):
+        if guarded:
+            state = State.load(mission)
+            _refuse(_foreign_findings(plugins, state, plan(state)))
+            seen = state.last_event_id
+        with mission.ledger.locked():
+            state = State.load(mission)
+            if guarded and state.last_event_id != seen:
+                continue
+            rows = stamp(state, plan(state))
+            if not rows:
+                return []
+            _refuse(_findings(state, rows))
+            descriptor = mission.ledger.write(rows)
+        mission.ledger.settle(descriptor, rows)
+        announce(plugins, mission, rows)
+        return rows
+    raise KittyError("LOCK_HELD", f"the ledger of {mission.slug} moved twice while guards ran", "run it again")
+
+
+def announce(plugins: Plugins, mission: Mission, rows: Iterable[Row]) -> None:
+    """Tell observers about rows that are on disk. Their faults are noted and change nothing."""
+    for row in rows:
+        plugins.observe("kitty_emitted", event=row, mission=mission)
+
+
+def stamp(state: State, rows: Sequence[Row]) -> list[Row]:
+    """Rows with ids and times; those that have them keep them. No time is earlier than the last one of the same work package."""
+    last: dict[str, str] = {}
+    for event in state.events:
+        about = _about(event)
+        last[about] = max(last.get(about, ""), event.at)
+    stamped: list[Row] = []
+    for row in rows:
+        key = "timestamp" if "event_type" in row else "at"
+        about = str(row.get("wp_id") or "")
+        at = str(row.get(key) or now(last.get(about, "")))
+        last[about] = at
+        stamped.append({**row, "event_id": row.get("event_id") or new_id(), key: at})
+    return stamped
+
+
+def _about(event: Event) -> str:
+    return "" if isinstance(event, Other) else event.wp_id
+
+
+def _findings(state: State, rows: Sequence[Row]) -> list[Finding]:
+    """The host's own guards, each row judged on the state that the rows before it leave."""
+    findings: list[Finding] = []
+    lanes: dict[str, str] = {}
+    packages = {package.wp_id: package for package in state.packages}
+    for row in rows:
+        event = decode(row)
+        if not isinstance(event, Transition):
+            continue
+        in_force = lanes.get(event.wp_id, state.lane(event.wp_id))
+        if event.from_lane != in_force:
+            findings.append(
+                Finding(
+                    "TRANSITION_REFUSED",
+                    f"{event.wp_id} is {in_force}, not {event.from_lane}",
+                    f"look first: kitty status --mission {state.mission.slug}",
+                )
+            )
+        package = packages.get(event.wp_id)
+        told = row.get("policy_metadata") or {}
+        findings += check(
+            row,
+            subtasks_open=state.open_subtasks(package) if package else (),
+            has_evidence=bool(told.get("evidence")),
+        )
+        lanes[event.wp_id] = event.to_lane
+    return findings
+
+
+def _foreign_findings(plugins: Plugins, state: State, rows: Sequence[Row]) -> list[Finding]:
+    found: list[Finding] = []
+    for row in stamp(state, rows):
+        if not isinstance(decode(row), Annotation | Other):
+            found += plugins.findings("kitty_emit_check", transition=row, state=state)
+    return found
+
+
+def _refuse(findings: Sequence[Finding]) -> None:
+    blocking = [finding for finding in findings if finding.severity == "block"]
+    if blocking:
+        first = blocking[0]
+        details: dict[str, Any] = {"findings": [finding._asdict() for finding in blocking]}
+        raise KittyError(first.code, first.message, first.hint, **details)

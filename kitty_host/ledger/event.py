@@ -1,0 +1,195 @@
+"""The rows of a ledger as plain records.
+
+Three kinds matter for the state of a work package: transitions and annotations, and everything else, which is kept in place and never
+interpreted here (lifecycle envelopes, decision points, retrospectives, kitty's own rows: all of those carry an `event_type`).
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from kitty_host.ledger.machine import ALL_LANES
+
+Actor = str | dict[str, str | None]
+Row = dict[str, Any]
+
+_ACTOR_KEYS = {"role", "profile", "tool", "model"}
+_OTHER_TYPES = frozenset(("RetrospectiveCaptured", "RetrospectiveCaptureFailed", "RetrospectiveSkipped"))
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class Transition(NamedTuple):
+    """A work package went from one lane to another."""
+
+    event_id: str
+    wp_id: str
+    from_lane: str
+    to_lane: str
+    at: str
+    actor: Actor
+    force: bool
+    row: Row
+    """The decoded line, for the fields that only few readers need."""
+
+
+class Annotation(NamedTuple):
+    """Something was noted about a work package; its lane did not change."""
+
+    event_id: str
+    wp_id: str
+    at: str
+    actor: Actor
+    delta: Row
+
+
+class Other(NamedTuple):
+    """A row that says nothing about lanes."""
+
+    event_id: str
+    at: str
+    kind: str
+    row: Row
+
+
+Event = Transition | Annotation | Other
+
+
+class BadRow(ValueError):
+    """A row that no reader may guess about; the text says what is wrong with it."""
+
+
+def decode(row: Any) -> Event:
+    """One decoded line as a record. Raises `BadRow`."""
+    if not isinstance(row, dict):
+        raise BadRow(f"a JSON object was expected, not {type(row).__name__}")
+    kind = row.get("kind")
+    try:
+        if kind is not None:
+            if kind != "annotation":
+                raise BadRow(f"unknown kind {kind!r}")
+            delta = row["delta"]
+            if not isinstance(delta, dict):
+                raise BadRow("the delta of an annotation must be an object")
+            return Annotation(row["event_id"], row["wp_id"], row["at"], _actor(row["actor"]), delta)
+        if (
+            "event_type" in row
+            or row.get("type") in _OTHER_TYPES
+            or str(row.get("event_name", "")).startswith("retrospective.")
+        ):
+            name = row.get("event_type") or row.get("type") or row.get("event_name")
+            return Other(str(row.get("event_id", "")), str(row.get("timestamp") or row.get("at") or ""), str(name), row)
+        source, target = row["from_lane"], row["to_lane"]
+        if source not in ALL_LANES or target not in ALL_LANES:
+            raise BadRow(f"unknown lane {source if source not in ALL_LANES else target!r}")
+        row["execution_mode"]
+        return Transition(
+            row["event_id"], row["wp_id"], source, target, row["at"], _actor(row["actor"]), row["force"], row
+        )
+    except KeyError as error:
+        raise BadRow(f"the key {error.args[0]!r} is missing") from error
+
+
+def encode(row: Mapping[str, Any]) -> str:
+    """One row as a line: sorted keys, ASCII, with its newline."""
+    return json.dumps(row, sort_keys=True) + "\n"
+
+
+def event_id_of(row: Mapping[str, Any]) -> str:
+    """The id of a decoded row; empty for a foreign row without one."""
+    return str(row.get("event_id") or "")
+
+
+def actor_name(actor: Actor) -> str:
+    """Who acted, as one string: a structured actor is known by its tool, else its role."""
+    return str(actor.get("tool") or actor.get("role") or "") if isinstance(actor, dict) else actor
+
+
+def _actor(value: Any) -> Actor:
+    if isinstance(value, dict):
+        if set(value) != _ACTOR_KEYS or not all(part is None or isinstance(part, str) for part in value.values()):
+            raise BadRow("a structured actor has exactly the keys role, profile, tool and model")
+        return value
+    return str(value)
+
+
+def new_id() -> str:
+    """A ULID: 48 bits of milliseconds, 80 of chance, in Crockford's base 32."""
+    return ulid(time.time_ns() // 1_000_000, secrets.randbits(80))
+
+
+def ulid(milliseconds: int, chance: int) -> str:
+    """The 26 characters of a ULID."""
+    number = (milliseconds & (1 << 48) - 1) << 80 | chance & (1 << 80) - 1
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -5, -5))
+
+
+def now(after: str = "") -> str:
+    """The time, UTC, ISO 8601 with microseconds.
+
+    Never earlier than one microsecond after `after`, so that readers who sort by time agree.
+    """
+    moment = datetime.now(UTC)
+    if after:
+        try:
+            floor = datetime.fromisoformat(after) + timedelta(microseconds=1)
+            moment = max(moment, floor if floor.tzinfo else floor.replace(tzinfo=UTC))
+        except ValueError:
+            pass  # a foreign row with a time that is none cannot set a floor
+    return moment.isoformat(timespec="microseconds")
+
+
+def transition(
+    wp_id: str,
+    source: str,
+    target: str,
+    *,
+    actor: Actor,
+    mission_id: str,
+    mission_slug: str,
+    direct: bool = False,
+    force: bool = False,
+    reason: str | None = None,
+    review_ref: str | None = None,
+    evidence: Row | None = None,
+    review_result: Row | None = None,
+    policy_metadata: Row | None = None,
+) -> Row:
+    """A transition row without its time and id, which `emit` gives it. `direct` means worked on in the canonical checkout."""
+    return {
+        "wp_id": wp_id,
+        "from_lane": source,
+        "to_lane": target,
+        "actor": actor,
+        "force": force,
+        "execution_mode": "direct_repo" if direct else "worktree",
+        "mission_id": mission_id,
+        "mission_slug": mission_slug,
+        "reason": reason,
+        "review_ref": review_ref,
+        "evidence": evidence,
+        "review_result": review_result,
+        "policy_metadata": policy_metadata,
+    }
+
+
+def annotation(wp_id: str, delta: Row, *, actor: Actor) -> Row:
+    """An annotation row without its time and id."""
+    return {"kind": "annotation", "wp_id": wp_id, "actor": actor, "delta": delta}
+
+
+def envelope(event_type: str, payload: Row, *, aggregate_id: str, aggregate_type: str = "Mission") -> Row:
+    """A lifecycle row without its time and id. Readers of lanes skip it in place because it has an `event_type`."""
+    return {
+        "event_type": event_type,
+        "aggregate_id": aggregate_id,
+        "aggregate_type": aggregate_type,
+        "payload": payload,
+        "project_slug": None,
+        "project_uuid": None,
+        "schema_version": "5.0.0",
+    }

@@ -1,0 +1,164 @@
+"""Where things are: the canonical checkout, the common Git directory, the worktree one stands in.
+
+Resolved once per invocation and passed on; no other module looks at the current directory. Every read and write of mission state goes to
+the canonical checkout, wherever the command was started.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kitty_host.api import KittyError
+from kitty_host.git import Git, GitError
+
+if TYPE_CHECKING:
+    from kitty_host.config import Config
+
+MISSIONS = "kitty-specs"
+CONFIG = ".kittify/config.yaml"
+
+
+class Repo:
+    """One repository. `root` is the canonical checkout, `common` its Git directory, `here` the worktree of this invocation."""
+
+    def __init__(self, root: Path, common: Path, here: Path) -> None:
+        self.root = root
+        self.common = common
+        self.here = here
+        self.git = Git(root)
+
+    @classmethod
+    def find(cls, directory: Path) -> Repo:
+        """The repository that a directory is in. Errors: `SPEC_KITTY_REPO_NOT_INITIALIZED`, `WORKSPACE_ROOT_NOT_FOUND`, `REPO_BARE`."""
+        directory = directory.absolute()
+        git = Git(directory)
+        try:
+            # In a bare repository without a worktree the last question fails, after the first two were answered.
+            answers = git.run(
+                "rev-parse", "--path-format=absolute", "--git-common-dir", "--git-dir", "--show-toplevel", ok=(0, 128)
+            )
+        except GitError as error:
+            raise _not_a_repository(directory, error.stderr) from error
+        paths = [Path(line) for line in answers.stdout.decode(errors="surrogateescape").splitlines()]
+        if len(paths) < 2:
+            raise _not_a_repository(directory, answers.stderr.decode(errors="replace"))
+        common, git_directory, *rest = paths
+        here = rest[0] if rest else None
+        if here is not None and common == git_directory:
+            return cls(here, common, here)
+        root = _canonical(git, common)
+        return cls(root, common, here or root)
+
+    @property
+    def missions_directory(self) -> Path:
+        """`kitty-specs/` of the canonical checkout."""
+        return self.root / MISSIONS
+
+    @property
+    def state(self) -> Path:
+        """kitty's own directory, out of reach of `git clean` and branch switches."""
+        return self.common / "kitty"
+
+    @property
+    def cache(self) -> Path:
+        """The only directory that a query may write; anything in it may be deleted at any time."""
+        return self.state / "cache"
+
+    @cached_property
+    def config(self) -> Config:
+        """`.kittify/config.yaml`, read when first asked for."""
+        from kitty_host.config import Config
+
+        return Config.load(self.root / CONFIG)
+
+    @property
+    def initialized(self) -> bool:
+        """Whether `kitty init` (or spec-kitty's) was run here."""
+        return (self.root / CONFIG).is_file()
+
+    def require_initialized(self) -> Repo:
+        """This repository, or the refusal `SPEC_KITTY_REPO_NOT_INITIALIZED`."""
+        if not self.initialized:
+            raise KittyError(
+                "SPEC_KITTY_REPO_NOT_INITIALIZED",
+                f"{self.root} is not initialized",
+                f"run: kitty -C {self.root} init",
+                directory=str(self.root),
+                reason="no_config",
+            )
+        return self
+
+    def relative(self, path: Path) -> str:
+        """A path of the canonical checkout as it is printed and stored: relative, with `/`."""
+        return path.relative_to(self.root).as_posix()
+
+    def current_branch(self) -> str | None:
+        """The branch of the canonical checkout; None where HEAD is detached."""
+        done = self.git.run("symbolic-ref", "--quiet", "--short", "HEAD", ok=(0, 1))
+        return done.stdout.decode(errors="surrogateescape").strip() or None
+
+    def worktrees(self) -> list[tuple[Path, str | None]]:
+        """Every worktree with the full ref that it has checked out, None where detached; the main one first."""
+        found: list[tuple[Path, str | None]] = []
+        for record in self.git.records("worktree", "list", "--porcelain", "-z"):
+            key, _, value = record.partition(" ")
+            if key == "worktree":
+                found.append((Path(value), None))
+            elif key == "branch":
+                found[-1] = (found[-1][0], value)
+        return found
+
+
+def _canonical(git: Git, common: Path) -> Path:
+    """The main worktree of a repository that one is in by a linked worktree or not at all."""
+    if (
+        common.name == ".git"
+        and common.parent.is_dir()
+        and git.out("-C", str(common), "rev-parse", "--is-bare-repository") == "false"
+    ):
+        return common.parent
+    configured = (
+        git.run("-C", str(common), "config", "--get", "core.worktree", ok=(0, 1))
+        .stdout.decode(errors="surrogateescape")
+        .strip()
+    )
+    if configured:
+        return (common / configured).resolve()
+    recorded = common / "kitty" / "canonical"
+    if recorded.is_file():
+        return Path(recorded.read_text(encoding="utf-8").strip())
+    trees = [
+        Path(line.removeprefix("worktree "))
+        for line in git.lines("-C", str(common), "worktree", "list", "--porcelain")
+        if line.startswith("worktree ")
+    ]
+    candidates = [tree for tree in trees if tree != common and tree.parent.name != ".worktrees" and tree.is_dir()]
+    if len(candidates) == 1:
+        return candidates[0]
+    raise KittyError(
+        "REPO_BARE",
+        f"{common} is bare and has {'several worktrees' if candidates else 'no worktree'}",
+        f"run in the worktree that shall be the canonical one: git rev-parse --show-toplevel > {recorded}",
+        candidates=[str(tree) for tree in candidates],
+    )
+
+
+def _not_a_repository(directory: Path, stderr: str) -> KittyError:
+    link = next((place / ".git" for place in (directory, *directory.parents) if (place / ".git").exists()), None)
+    if link is not None and link.is_file():
+        return KittyError(
+            "WORKSPACE_ROOT_NOT_FOUND",
+            f"{link} leads to no repository",
+            "run: git worktree repair",
+            directory=str(directory),
+        )
+    reason = stderr.strip().splitlines()[0].removeprefix("fatal: ") if "dubious ownership" in stderr else ""
+    return KittyError(
+        "SPEC_KITTY_REPO_NOT_INITIALIZED",
+        reason or f"{directory} is not inside a Git repository",
+        f"run: git init {directory} && kitty -C {directory} init",
+        directory=str(directory),
+        reason="not_a_git_repository",
+    )

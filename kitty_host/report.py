@@ -1,0 +1,110 @@
+"""The one door through which errors leave, and how results are printed.
+
+`--json` prints exactly one object on standard output, errors included. Exit codes: 0 done, 1 refused or failed, 2 usage, 3 a
+fault in kitty or a plugin, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from kitty_host.api import KittyError
+from kitty_host.plugins import PluginFault, Plugins
+
+REFUSED, USAGE, FAULT, INTERRUPTED = 1, 2, 3, 130
+ERROR_SCHEMA = "kitty.error/1"
+
+
+def show(payload: dict[str, Any], text: str, as_json: bool) -> None:
+    """Print a result: one JSON object, or the text for people."""
+    if as_json:
+        import json
+
+        click.echo(json.dumps(payload))
+    elif text:
+        click.echo(text)
+
+
+def note(text: str) -> None:
+    """A line of progress or a warning, on standard error."""
+    click.echo(text, err=True)
+
+
+def leave(error: BaseException, plugins: Plugins | None, as_json: bool) -> int:
+    """Print an error and return the exit code it stands for. `KITTY_DEBUG=1` re-raises what nobody expected."""
+    if isinstance(error, KittyError):
+        _print(error.code, error.message, error.hint, error.details, as_json)
+        return REFUSED
+    if isinstance(error, click.UsageError):
+        where = error.ctx.command_path if error.ctx is not None else "kitty"
+        _print("USAGE", error.format_message(), f"see: {where} --help", {}, as_json)
+        return USAGE
+    if isinstance(error, click.ClickException):
+        _print("FAILED", error.format_message(), "", {}, as_json)
+        return REFUSED
+    if isinstance(error, (click.Abort, KeyboardInterrupt)):
+        _print("INTERRUPTED", "interrupted", "run it again; nothing is half done", {}, as_json)
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        # The reader has seen enough. Nothing more may be flushed into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if os.environ.get("KITTY_DEBUG") == "1":
+        raise error
+    culprit = error.plugin if isinstance(error, PluginFault) else _module_at_fault(error, plugins)
+    log = _write_log(error)
+    _print(
+        "FAULT",
+        str(error) if isinstance(error, PluginFault) else f"a fault in {culprit}: {error!r}",
+        f"please report it with {log}",
+        {"plugin": culprit, "log": log},
+        as_json,
+    )
+    return FAULT
+
+
+def _print(code: str, message: str, hint: str, details: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        import json
+
+        click.echo(
+            json.dumps(
+                {"schema": ERROR_SCHEMA, "code": code, "message": message, "hint": hint, "details": details},
+                default=str,
+            )
+        )
+        return
+    click.echo(f"{code}: {message}", err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)
+
+
+def _module_at_fault(error: BaseException, plugins: Plugins | None) -> str:
+    trace = error.__traceback__
+    found = "kitty-host"
+    while trace is not None:
+        plugin = plugins.plugin_of_module(str(trace.tb_frame.f_globals.get("__name__", ""))) if plugins else None
+        found = f"plugin {plugin}" if plugin else found
+        trace = trace.tb_next
+    return found
+
+
+def _write_log(error: BaseException) -> str:
+    import time
+    from pathlib import Path
+
+    from platformdirs import user_log_path
+
+    try:
+        directory = Path(user_log_path("kitty"))
+        directory.mkdir(parents=True, exist_ok=True)
+        log = directory / f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
+        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    except OSError:
+        return "the output of the same command with KITTY_DEBUG=1"
+    return str(log)

@@ -1,0 +1,175 @@
+"""A mission as it stands now: its files and its reduced ledger, and how far it has come.
+
+Progress is computed here and nowhere else, so that terminal, JSON and web show the same numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from kitty_host.api import Finding
+from kitty_host.ledger.event import Event, Other, Transition
+from kitty_host.ledger.machine import APPROVED, CANCELED, CLOSED, DONE, GENESIS, LANES, PLANNED, UNINITIALIZED
+from kitty_host.ledger.reduce import Snapshot, WpState, reduce
+from kitty_host.mission import Mission, Package
+
+LANDED = "MissionLanded"
+UNDONE = "MissionLandingUndone"
+ACCEPTED = "CandidateAccepted"
+STEP_ISSUED = "StepIssued"
+STEP_ANSWERED = "StepAnswered"
+
+# How much of the way a work package has behind it, in per cent.
+_WEIGHTS = {
+    "planned": 0,
+    "claimed": 5,
+    "in_progress": 30,
+    "blocked": 30,
+    "for_review": 60,
+    "in_review": 70,
+    APPROVED: 90,
+    DONE: 100,
+}
+
+
+class Progress(NamedTuple):
+    """Cancelled work packages count nowhere but in `lanes`."""
+
+    done: int
+    approved: int
+    """Approved or done."""
+    total: int
+    percent: int
+    """100 only when everything is done."""
+    lanes: dict[str, int]
+    """A number for each of the nine lanes."""
+
+
+class State:
+    """What is known about one mission. Also what `kitty_next` and guards are given."""
+
+    __slots__ = ("agent", "events", "mission", "result", "snapshot")
+
+    def __init__(self, mission: Mission, events: list[Event], *, agent: str = "", result: str | None = None) -> None:
+        self.mission = mission
+        self.events = events
+        self.snapshot: Snapshot = reduce(events)
+        self.agent = agent
+        """Who asks; empty where nobody in particular does."""
+        self.result = result
+        """What is reported about the step that was issued: `success`, `failed`, `blocked`, or None for a mere question."""
+
+    @classmethod
+    def load(cls, mission: Mission, *, agent: str = "", result: str | None = None) -> State:
+        """Read the ledger. Errors: `LEDGER_DAMAGED`."""
+        return cls(mission, mission.ledger.events(), agent=agent, result=result)
+
+    @property
+    def packages(self) -> tuple[Package, ...]:
+        """Work packages by their files."""
+        return self.mission.packages
+
+    def lane(self, wp_id: str) -> str:
+        """The lane by the ledger; `genesis` for one that no row speaks of."""
+        found = self.snapshot.packages.get(wp_id)
+        return GENESIS if found is None or found.lane == UNINITIALIZED else found.lane
+
+    def package_state(self, wp_id: str) -> WpState | None:
+        """What the ledger knows of a work package."""
+        return self.snapshot.packages.get(wp_id)
+
+    def open_subtasks(self, package: Package) -> tuple[str, ...]:
+        """Its subtasks that are neither done nor skipped."""
+        found = self.snapshot.packages.get(package.wp_id)
+        told = (found.slots.get("subtasks") or {}) if found else {}
+        return tuple(one for one in package.subtasks if told.get(one) not in ("done", "skipped"))
+
+    def transitions(self, wp_id: str) -> list[Transition]:
+        """The transitions of one work package in the order of their time."""
+        rows = [event for event in self.events if isinstance(event, Transition) and event.wp_id == wp_id]
+        return sorted(rows, key=lambda row: (row.at, row.event_id))
+
+    def last_other(self, *kinds: str) -> Other | None:
+        """The latest row of one of these event types."""
+        rows = [event for event in self.events if isinstance(event, Other) and event.kind in kinds]
+        return max(rows, key=lambda row: (row.at, row.event_id), default=None)
+
+    def submission(self, wp_id: str) -> dict[str, Any] | None:
+        """What was last submitted for review: `head`, `commits`, `no_changes`; None where nothing was."""
+        for row in reversed(self.transitions(wp_id)):
+            if row.to_lane == "for_review":
+                evidence = (row.row.get("policy_metadata") or {}).get("evidence")
+                return evidence if isinstance(evidence, dict) else None
+        return None
+
+    def approved_commit(self, wp_id: str) -> str | None:
+        """The commit of the last approval; None where there is none, or where it was approved without a change."""
+        for row in reversed(self.transitions(wp_id)):
+            if row.to_lane == APPROVED:
+                repos = (row.row.get("evidence") or {}).get("repos") or []
+                return repos[0]["commit"] if repos else None
+        return None
+
+    @property
+    def is_open(self) -> bool:
+        """From creation until the landing, or until all work packages are done or cancelled; undo opens it again."""
+        landing = self.last_other(LANDED, UNDONE)
+        if landing is not None:
+            return landing.kind == UNDONE
+        lanes = [package.lane for package in self.snapshot.packages.values() if package.lane in LANES]
+        return not lanes or any(lane not in CLOSED for lane in lanes)
+
+    @property
+    def last_event_id(self) -> str:
+        """The id of the last line, whatever it is; what a second look compares with."""
+        if not self.events:
+            return ""
+        return f"{len(self.events)}:{self.events[-1].event_id}"
+
+    def wp_ids(self) -> list[str]:
+        """Every work package that a file or a row names, in order."""
+        ids = [package.wp_id for package in self.packages]
+        return ids + [
+            wp_id for wp_id, found in self.snapshot.packages.items() if wp_id not in ids and found.lane in LANES
+        ]
+
+    def shown_lane(self, wp_id: str) -> str:
+        """The lane as it is counted: one of the nine; what is not seeded yet is planned."""
+        lane = self.lane(wp_id)
+        return lane if lane in LANES else PLANNED
+
+    def progress(self) -> Progress:
+        """How far the mission has come."""
+        lanes = dict.fromkeys(LANES, 0)
+        for wp_id in self.wp_ids():
+            lanes[self.shown_lane(wp_id)] += 1
+        counted = {lane: number for lane, number in lanes.items() if lane != CANCELED}
+        total = sum(counted.values())
+        percent = sum(_WEIGHTS[lane] * number for lane, number in counted.items()) // total if total else 0
+        return Progress(lanes[DONE], lanes[DONE] + lanes[APPROVED], total, percent, lanes)
+
+
+def mission_is_open(mission: Mission) -> bool:
+    """Whether a mission may be meant when none is named; an unreadable ledger leaves it open, so that its damage is seen."""
+    from kitty_host.api import KittyError
+
+    try:
+        return State.load(mission).is_open
+    except KittyError:
+        return True
+
+
+def dependencies_missing(state: State, package: Package) -> list[Finding]:
+    """The dependencies of a work package that are neither approved nor done."""
+    findings: list[Finding] = []
+    for wp_id in package.dependencies:
+        lane = state.lane(wp_id)
+        if lane not in (APPROVED, DONE):
+            findings.append(
+                Finding(
+                    "TRANSITION_REFUSED",
+                    f"{package.wp_id} depends on {wp_id}, which is {lane}",
+                    f"finish and approve {wp_id} first",
+                )
+            )
+    return findings

@@ -1,0 +1,1 @@
+"""Governance context and gates for kitty."""

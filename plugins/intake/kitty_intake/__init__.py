@@ -1,0 +1,1 @@
+"""Foreign plans become briefs, for kitty."""

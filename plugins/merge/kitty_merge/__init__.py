@@ -1,0 +1,1 @@
+"""Lanes, worktrees and landing for kitty."""

@@ -1,0 +1,1 @@
+"""Missions, work packages, decisions and the board, for kitty."""

@@ -1,0 +1,1 @@
+"""Auth transport, offline queue and replay for kitty."""
