@@ -129,7 +129,11 @@ class Ledger:
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> int:
         """Write rows under the lock and return the descriptor that `settle` must have after the lock is released."""
-        content = "".join(encode(row) for row in rows).encode()
+        return self.write_lines([encode(row).encode().removesuffix(b"\n") for row in rows])
+
+    def write_lines(self, lines: Sequence[bytes]) -> int:
+        """As `write`, for lines that are encoded already, such as another copy's."""
+        content = b"".join(line + b"\n" for line in lines)
         make_directory(self.live.parent)
         with disk_errors(self.live):
             created = not self.live.exists()
@@ -185,12 +189,11 @@ class Ledger:
         with self.locked():
             mine = self.lines()
             added = self.union(mine, lines)[len(mine) :]
-            rows = [json.loads(line) for line in added]
-            if not rows:
+            if not added:
                 return 0
-            descriptor = self.write(rows)
-        self.settle(descriptor, rows)
-        return len(rows)
+            descriptor = self.write_lines(added)
+        self.settle(descriptor, [json.loads(line) for line in added])
+        return len(added)
 
     def _mend(self) -> None:
         """Under the lock: finish or set aside a torn tail, and make the two names one file again."""
@@ -233,17 +236,27 @@ class Ledger:
 
     # Checkpoints
 
-    def checkpoint(self, git: Git, message: str) -> str:
-        """Commit the ledger's content to its ref; returns the commit, which is the present one where nothing changed."""
-        content = b"".join(line + b"\n" for line in self.lines())
-        blob = git.write_blob(content)
-        tree = git.out("mktree", "-z", stdin=f"100644 blob {blob}\t{FILE}\0".encode())
+    def checkpoint(self, git: Git, message: str, *, others: Sequence[str] = ()) -> str:
+        """Commit the ledger's content to its ref; returns the commit, which is the present one where nothing changed.
+
+        `others` are checkpoints of other clones whose lines were taken in: further parents.
+        """
         old = git.commit_of(self.ref)
-        if old is not None and git.out("rev-parse", f"{old}^{{tree}}") == tree:
-            return old
-        new = git.out("commit-tree", tree, *(("-p", old) if old else ()), "-m", message)
-        git.run("update-ref", "--create-reflog", self.ref, new, old or "0" * len(new))
+        new = self.commit(git, self.lines(), message, [*([old] if old else []), *others])
+        if new != old:
+            git.run("update-ref", "--create-reflog", self.ref, new, old or "0" * len(new))
         return new
+
+    def commit(self, git: Git, lines: Sequence[bytes], message: str, parents: Sequence[str]) -> str:
+        """A checkpoint of these lines, with no ref moved; the first parent itself where it has the same lines and no other parent is new."""
+        blob = git.write_blob(b"".join(line + b"\n" for line in lines))
+        tree = git.out("mktree", "-z", stdin=f"100644 blob {blob}\t{FILE}\0".encode())
+        mine, *others = parents or [""]
+        news = [other for other in others if not git.is_ancestor(other, mine)]
+        if mine and not news and git.out("rev-parse", f"{mine}^{{tree}}") == tree:
+            return mine
+        named = [argument for parent in ([mine] if mine else []) + news for argument in ("-p", parent)]
+        return git.out("commit-tree", tree, *named, "-m", message)
 
     def lines_at(self, git: Git, revision: str) -> list[bytes]:
         """The lines of a checkpoint; empty where the revision is none."""
