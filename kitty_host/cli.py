@@ -101,16 +101,15 @@ def run(arguments: Sequence[str], *, out_of: Plugins | None = None) -> int:
     try:
         plugins = plugins or Plugins.discover()
         invocation = Invocation(plugins, json=as_json)
-        Kitty(plugins).main(plain, prog_name="kitty", standalone_mode=False, obj=invocation)
+        code = Kitty(plugins).main(plain, prog_name="kitty", standalone_mode=False, obj=invocation)
         sys.stdout.flush()
-    except click.exceptions.Exit as leaving:
-        return leaving.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return report.USAGE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one door
         return report.leave(error, plugins, as_json)
-    return 0
+    # What a command gave to `Context.exit`; commands themselves return nothing.
+    return code if isinstance(code, int) else 0
 
 
 def _load(claim: Claim) -> click.Command:

@@ -94,6 +94,15 @@ def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
         os.close(descriptor)
 
 
+def sync_file(path: Path) -> None:
+    """Make the content of a file that somebody else wrote durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def rename(source: Path, target: Path) -> None:
     """Move a synced file onto a name of the same file system, durably."""
     os.replace(source, target)
@@ -151,6 +160,14 @@ def same_file(one: Path, other: Path) -> bool:
         return False
 
 
+def is_at(path: Path, descriptor: int) -> bool:
+    """Whether a name still leads to the file that a descriptor was opened on."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def open_contained(root: Path, relative: str) -> int:
     """Open a regular file below `root` for reading, following no link at any level, and return its descriptor.
 
@@ -202,26 +219,37 @@ def lock(path: Path, *, wait_seconds: float | None = None, purpose: str = "") ->
         except Timeout:
             raise held from None
         return
+    deadline = None if wait_seconds is None else time.monotonic() + wait_seconds
+    while (descriptor := _take(path, deadline, held)) is None:
+        pass
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(path: Path, deadline: float | None, held: KittyError) -> int | None:
+    """The locked descriptor, or None where the file was removed meanwhile: some releases of the peer's lock library unlink it."""
     import fcntl
 
     with disk_errors(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        if wait_seconds is None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        else:
-            deadline = time.monotonic() + wait_seconds
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= deadline:
-                        raise held from None
-                    time.sleep(0.02)
-        yield
-    finally:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if deadline is None else fcntl.LOCK_NB))
+                break
+            except BlockingIOError:
+                if deadline is None or time.monotonic() >= deadline:
+                    raise held from None
+                time.sleep(0.02)
+        if is_at(path, descriptor):
+            return descriptor
+    except BaseException:
         os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def _umask() -> int:

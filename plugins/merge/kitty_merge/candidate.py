@@ -1,0 +1,249 @@
+"""The merged result, built aside: the chain of lanes on the target, its key, what objects to it, and the account of every path.
+
+The key is explained in ADR 0005.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+
+from attrs import evolve
+
+from kitty_host.api import Finding, KittyError
+from kitty_host.lanes import require_lanes
+from kitty_host.ledger.machine import APPROVED, CANCELED, SETTLED
+from kitty_host.mission import Mission
+from kitty_host.records import Candidate, Forecast, Lane, LaneAccount, PathChange
+from kitty_host.state import State
+from kitty_merge import trees
+from kitty_merge.own_records import is_record
+
+MERGE, SQUASH = "merge", "squash"
+
+
+def build(mission: Mission, strategy: str = MERGE) -> Candidate:
+    """The candidate of a mission as its lanes and its target are now. Moves no ref.
+
+    Errors: `MERGE_CONFLICT` with lane and paths, `LANES_MISSING`, `MERGE_INCOMPLETE` where the target does not exist.
+    """
+    git = mission.repo.git
+    target = f"refs/heads/{mission.target}"
+    old = git.commit_of(target)
+    if old is None:
+        raise KittyError(
+            "MERGE_INCOMPLETE", f"the target branch {mission.target} has no commit", "create it, or correct meta.json"
+        )
+    heads = lane_heads(mission)
+    tip = old
+    for lane, head in heads:
+        tip = _chain(mission, tip, lane, head)
+    tree = _judged_tree(mission, tip)
+    named = tuple((lane.lane_id, head) for lane, head in heads)
+    key = hashlib.sha256(json.dumps([old, named, tree]).encode()).hexdigest()
+    candidate = Candidate(mission, key, target, old, tip, tree, named)
+    return candidate if strategy == MERGE else squashed(candidate)
+
+
+def squashed(candidate: Candidate) -> Candidate:
+    """The same result as one commit on the target, with a trailer for the head of each lane."""
+    if candidate.tip == candidate.old:
+        return evolve(candidate, strategy=SQUASH)
+    git = candidate.mission.repo.git
+    trailers = "".join(f"Kitty-Lane: {lane_id} {head}\n" for lane_id, head in candidate.heads)
+    message = f"{candidate.mission.title}\n\n{trailers}"
+    tip = trees.commit(git, git.out("rev-parse", f"{candidate.tip}^{{tree}}"), [candidate.old], message)
+    return evolve(candidate, tip=tip, strategy=SQUASH)
+
+
+def lane_heads(mission: Mission) -> list[tuple[Lane, str]]:
+    """The lanes that have a branch, with their commits, each after the lanes it depends on."""
+    git = mission.repo.git
+    refs = dict(
+        line.split(" ", 1)
+        for line in git.lines(
+            "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", f"refs/heads/{mission.branch}-lane-*"
+        )
+    )
+    lanes = sorted(require_lanes(mission).lanes, key=lambda lane: (lane.group, len(lane.lane_id), lane.lane_id))
+    return [(lane, refs[lane.branch]) for lane in lanes if lane.branch in refs]
+
+
+def objections(candidate: Candidate) -> Iterator[Finding]:
+    """What forbids a landing: work that is not approved, heads that moved since, dependencies left out, branches that no lane owns."""
+    mission = candidate.mission
+    git = mission.repo.git
+    state = State.load(mission)
+    heads = dict(candidate.heads)
+    for wp_id in state.wp_ids():
+        lane = state.lane(wp_id)
+        if lane not in SETTLED:
+            yield Finding("MERGE_NOT_APPROVED", f"{wp_id} is {lane}", f"finish it, or: kitty cancel {wp_id} --reason R")
+    lanes = require_lanes(mission).lanes
+    for one in lanes:
+        yield from _lane_objections(state, one, heads.get(one.lane_id))
+    for package in state.packages if candidate.strategy == MERGE else ():
+        for needed in package.dependencies:
+            commit = state.approved_commit(needed)
+            if state.lane(package.wp_id) == APPROVED and commit and not git.is_ancestor(commit, candidate.tip):
+                yield Finding(
+                    "MERGE_INCOMPLETE", f"{package.wp_id} depends on {needed}, which is left out", "kitty lanes show"
+                )
+    owned = {one.branch for one in lanes}
+    for line in git.lines("for-each-ref", "--format=%(refname:lstrip=2)", f"refs/heads/{mission.branch}-lane-*"):
+        if line not in owned and git.lines("rev-list", "-1", line, "--not", candidate.old, *heads.values()):
+            yield Finding(
+                "MERGE_INCOMPLETE",
+                f"the branch {line} has commits that no lane owns",
+                f"land them in a lane, or delete it: git branch -D {line}",
+            )
+
+
+def _lane_objections(state: State, lane: Lane, head: str | None) -> Iterator[Finding]:
+    git = state.mission.repo.git
+    approved = {
+        wp_id: commit
+        for wp_id in lane.wp_ids
+        if state.lane(wp_id) not in (CANCELED,) and (commit := state.approved_commit(wp_id)) is not None
+    }
+    if head is None:
+        for wp_id in approved:
+            yield Finding(
+                "MERGE_INCOMPLETE",
+                f"{wp_id} is approved and its branch {lane.branch} is gone",
+                f"git branch {lane.branch} {approved[wp_id]}",
+            )
+        return
+    unsettled = [wp_id for wp_id in lane.wp_ids if state.lane(wp_id) not in SETTLED]
+    if (
+        not unsettled
+        and head not in approved.values()
+        and git.lines("rev-list", "-1", head, "--not", f"refs/heads/{state.mission.target}")
+    ):
+        yield Finding(
+            "MERGE_HEAD_MOVED",
+            f"{lane.lane_id} is at {head[:10]}, which nobody approved",
+            f"submit and review it again: kitty reopen {lane.wp_ids[-1]} --reason R",
+        )
+    for wp_id, commit in approved.items():
+        if not git.is_ancestor(commit, head):
+            yield Finding(
+                "MERGE_HEAD_MOVED",
+                f"{lane.lane_id} does not contain {commit[:10]}, approved for {wp_id}",
+                f"bring it back: git -C {state.mission.repo.root} branch --force {lane.branch} {commit}",
+            )
+
+
+def account(candidate: Candidate) -> tuple[LaneAccount, ...]:
+    """Every commit and every changed path of every lane, deletions included, and how it got into the result.
+
+    Errors: `MERGE_INCOMPLETE` for anything that did not.
+    """
+    git = candidate.mission.repo.git
+    lanes = {lane.lane_id: lane for lane in require_lanes(candidate.mission).lanes}
+    _prove_nothing_missing(candidate)
+    result = trees.entries(git, candidate.tip)
+    touched = {lane_id: _lane_changes(candidate, head) for lane_id, head in candidate.heads}
+    accounts: list[LaneAccount] = []
+    for lane_id, head in candidate.heads:
+        others = {change.path for other, changed in touched.items() if other != lane_id for change in changed}
+        paths = tuple(
+            _accounted(lane_id, change, result.get(change.path), change.path in others) for change in touched[lane_id]
+        )
+        commits = tuple(git.lines("rev-list", "--reverse", head, "--not", candidate.old))
+        accounts.append(LaneAccount(lane_id, head, lanes[lane_id].wp_ids, commits, paths))
+    return tuple(accounts)
+
+
+def _lane_changes(candidate: Candidate, head: str) -> list[trees.Change]:
+    git = candidate.mission.repo.git
+    base = git.out("merge-base", candidate.old, head)
+    return [change for change in trees.changes(git, base, head) if not is_record(candidate.mission, change.path)]
+
+
+def _accounted(lane_id: str, change: trees.Change, landed: trees.Entry | None, shared: bool) -> PathChange:
+    if landed == change.new:
+        how = "lane"
+    elif landed == change.old and not shared:
+        raise KittyError(
+            "MERGE_INCOMPLETE",
+            f"the change of {lane_id} to {change.path} is not in the result",
+            "this is a fault: nothing was moved; please report it",
+            lane=lane_id,
+            path=change.path,
+        )
+    else:
+        how = "merged"
+    return PathChange(change.path, change.old.blob if change.old else "", landed.blob if landed else "", how)
+
+
+def _prove_nothing_missing(candidate: Candidate) -> None:
+    """By ancestry for `merge`; for `squash` by the tree, which is that of the merged chain."""
+    git = candidate.mission.repo.git
+    heads = [head for _, head in candidate.heads]
+    if candidate.strategy == SQUASH:
+        chained = build(candidate.mission)
+        missing = (
+            []
+            if chained.key == candidate.key and chained.tree == _judged_tree(candidate.mission, candidate.tip)
+            else heads
+        )
+    else:
+        missing = git.lines("rev-list", *heads, "--not", candidate.tip) if heads else []
+    if missing:
+        raise KittyError(
+            "MERGE_INCOMPLETE", f"{len(missing)} commits are not in the result", "run it again", commits=missing
+        )
+
+
+def conflicts_between(mission: Mission) -> list[dict[str, object]]:
+    """Every pair of lanes, and every lane with the target: whether they merge, and where not."""
+    git = mission.repo.git
+    target = git.commit_of(f"refs/heads/{mission.target}")
+    named = [
+        *((lane.lane_id, head) for lane, head in lane_heads(mission)),
+        *([(mission.target, target)] if target else []),
+    ]
+    pairs: list[dict[str, object]] = []
+    for number, (one, head) in enumerate(named):
+        for other, other_head in named[number + 1 :]:
+            paths = trees.merge(git, head, other_head)[1]
+            pairs.append({"a": one, "b": other, "clean": not paths, "paths": list(paths)})
+    return pairs
+
+
+def forecast(mission: Mission) -> Forecast:
+    """Whether the chain of all lanes merges as they are now."""
+    try:
+        build(mission)
+    except KittyError as error:
+        return Forecast(False, ({"message": error.message, **error.details},))
+    return Forecast(True)
+
+
+def _chain(mission: Mission, tip: str, lane: Lane, head: str) -> str:
+    git = mission.repo.git
+    if git.is_ancestor(head, tip):
+        return tip
+    tree, conflicts = trees.merge(git, tip, head)
+    if conflicts:
+        raise KittyError(
+            "MERGE_CONFLICT",
+            f"{lane.lane_id} conflicts with what is before it in {', '.join(conflicts[:5])}",
+            f"merge {mission.target} into {lane.branch} in its worktree, settle it, and submit again",
+            lane=lane.lane_id,
+            paths=list(conflicts),
+        )
+    titles = {package.wp_id: package.title for package in mission.packages}
+    listed = "".join(f"{wp_id} {titles.get(wp_id, '')}\n" for wp_id in lane.wp_ids)
+    return trees.commit(git, tree, [tip, head], f"Merge {lane.lane_id} of {mission.slug}\n\n{listed}")
+
+
+def _judged_tree(mission: Mission, commit: str) -> str:
+    """The tree without this mission's own records."""
+    directory = mission.repo.relative(mission.directory)
+    records: Sequence[str] = [
+        path for path in trees.entries(mission.repo.git, commit, directory) if is_record(mission, path)
+    ]
+    return trees.with_entries(mission.repo, commit, dict.fromkeys(records))

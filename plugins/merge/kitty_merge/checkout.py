@@ -1,0 +1,253 @@
+"""Bringing one checkout of the target from OLD to NEW without losing a byte of the user's (ADR 0003, steps 3, 5 and 8).
+
+Works on a copy of the index; the real one is replaced by a rename at the end. While it lasts, `index.lock` is held by a hard
+link to a token, so that nobody commits in between and recovery can tell its own lock from others'.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from kitty_host.api import KittyError
+from kitty_host.files import link_exclusively, make_directory, remove, rename, same_file, sync_file, write_new
+from kitty_host.git import Git, GitError
+from kitty_host.repo import Repo
+from kitty_merge import trees
+
+
+class Checkout:
+    """One worktree that has the target checked out."""
+
+    def __init__(self, repo: Repo, path: Path, token: Path) -> None:
+        self.repo = repo
+        self.path = path
+        self.token = token
+        self.git = Git(path)
+        self.index = Path(self.git.out("rev-parse", "--path-format=absolute", "--git-path", "index"))
+        self.lock_file = self.index.with_name("index.lock")
+        self.copy = self.index.with_name("kitty-index")
+
+    # The lock
+
+    def take_lock(self) -> None:
+        """Errors: `LOCK_HELD`; nothing has moved then."""
+        if not self.token.exists():
+            make_directory(self.token.parent)
+            write_new(self.token, f"kitty {os.getpid()}\n".encode())
+        if not link_exclusively(self.token, self.lock_file) and not self.holds_lock():
+            raise KittyError(
+                "LOCK_HELD",
+                f"somebody works in {self.path}: {self.lock_file} exists",
+                "let that end (or remove the file if no git runs there) and run this again",
+                lock=str(self.lock_file),
+            )
+
+    def holds_lock(self) -> bool:
+        """Whether the lock there is ours."""
+        return same_file(self.lock_file, self.token)
+
+    def give_lock_back(self) -> None:
+        """Leave no lock, copy or token behind."""
+        if self.holds_lock():
+            remove(self.lock_file)
+        for leftover in (self.copy, self.copy.with_name(self.copy.name + ".lock")):
+            leftover.unlink(missing_ok=True)
+        remove(self.token)
+
+    # Before the ref moves
+
+    def prepare(self, old: str, new: str, own: dict[str, trees.Entry]) -> list[str]:
+        """Check everything in the way, adopt what is the same, rehearse; returns ignored files that must be set aside first.
+
+        `own` are kitty's own records with their entries in NEW: they are never written here. Errors: `MERGE_DIRTY`, `MERGE_IN_THE_WAY`.
+        """
+        git = self._copied_index()
+        changes = trees.changes(git, old, new)
+        staged, unmerged = _staged(git)
+        if unmerged:
+            raise _dirty(self.path, unmerged[0], "has an unfinished merge")
+        changed_on_disk = set(git.records("diff-files", "-z", "--name-only"))
+        adopted: dict[str, trees.Entry | None] = dict(own)
+        ignored: list[str] = []
+        removed = {change.path for change in changes if change.new is None}
+        for change in changes:
+            if change.path in own:
+                continue
+            has = staged.get(change.path)
+            if has == change.new and has is not None:
+                continue
+            if has is None and change.old is None:
+                verdict = self._in_the_way(git, change, staged, removed)
+                if verdict == "same":
+                    adopted[change.path] = change.new
+                elif verdict:
+                    ignored.append(verdict)
+            elif has != change.old:
+                raise _dirty(self.path, change.path, "has staged changes")
+            elif change.path in changed_on_disk:
+                if not self._same_content(git, change.path, change.new):
+                    raise _dirty(self.path, change.path, "has changes")
+                adopted[change.path] = change.new
+        trees.set_entries(git, adopted)
+        try:
+            git.run("read-tree", "-n", "-m", "-u", old, new) if not ignored else None
+        except GitError as error:
+            raise KittyError(
+                "MERGE_DIRTY", f"{self.path}: {error.message}", "commit or remove that, and run this again"
+            ) from error
+        return sorted(set(ignored))
+
+    def _in_the_way(self, git: Git, change: trees.Change, staged: dict[str, trees.Entry], removed: set[str]) -> str:
+        """Empty where nothing is; `same` where the very content is there; else the path of an ignored file. Refuses for others."""
+        parts = change.path.split("/")
+        for number in range(1, len(parts)):
+            above = "/".join(parts[:number])
+            place = self.path / above
+            if os.path.lexists(place) and (place.is_symlink() or not place.is_dir()) and above not in removed:
+                return self._ignored_or_refuse(git, above, staged)
+        if not os.path.lexists(self.path / change.path):
+            return ""
+        if self._same_content(git, change.path, change.new):
+            return "same"
+        return self._ignored_or_refuse(git, change.path, staged)
+
+    def _ignored_or_refuse(self, git: Git, path: str, staged: dict[str, trees.Entry]) -> str:
+        if path not in staged and git.succeeds("check-ignore", "--quiet", "--", path):
+            return path
+        raise KittyError(
+            "MERGE_IN_THE_WAY",
+            f"{self.path / path} is in the way and in no commit",
+            f"move it aside: mv {path} {path}.mine",
+            path=path,
+        )
+
+    def _same_content(self, git: Git, path: str, entry: trees.Entry | None) -> bool:
+        """Whether a file has the mode and, through the user's filters, the content of an entry; without one, whether it is gone."""
+        place = self.path / path
+        try:
+            status = place.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return entry is None
+        if entry is None:
+            return False
+        if stat.S_ISLNK(status.st_mode):
+            return (
+                entry.mode == "120000"
+                and git.out("hash-object", "--stdin", stdin=os.fsencode(place.readlink())) == entry.blob
+            )
+        if not stat.S_ISREG(status.st_mode) or entry.mode != ("100755" if status.st_mode & 0o100 else "100644"):
+            return False
+        return git.out("hash-object", "--path", path, "--", path) == entry.blob
+
+    # After it
+
+    def finish(self, old: str, new: str) -> None:
+        """Write the files, then put the index in place and give the lock back."""
+        git = self._on_copy()
+        git.run("read-tree", "-m", "-u", old, new)
+        self._install(git)
+
+    def roll_forward(self, old: str, new: str, own: dict[str, trees.Entry]) -> list[str]:
+        """After a crash anywhere in `finish`: make index and files NEW's by hand; returns the user's files that were set aside.
+
+        A file with new bytes is fine; one with old bytes, none, or a beginning of the new ones is rewritten; any other is the user's.
+        """
+        git = self._copied_index()
+        changes = [change for change in trees.changes(git, old, new) if change.path not in own]
+        staged, _ = _staged(git)
+        if all(staged.get(change.path) == change.new for change in changes) and all(
+            self._same_content(git, change.path, change.new) for change in changes
+        ):
+            trees.set_entries(git, dict(own))
+            self._install(git)
+            return []
+        rescued: list[str] = []
+        for change in changes:
+            place = self.path / change.path
+            if not os.path.lexists(place) or self._same_content(git, change.path, change.new):
+                continue
+            if not self._same_content(git, change.path, change.old) and not self._is_beginning(git, change):
+                rescued.append(change.path)
+                self.rescue(change.path)
+            else:
+                place.unlink()
+                _prune(place.parent, self.path)
+        trees.set_entries(git, {**{change.path: change.new for change in changes}, **own})
+        written = "".join(f"{change.path}\0" for change in changes if change.new)
+        git.run("checkout-index", "-f", "-u", "-q", "-z", "--stdin", stdin=written.encode(errors="surrogateescape"))
+        self._install(git)
+        return rescued
+
+    def rescue(self, path: str) -> Path:
+        """Move a file of the user's to the rescue folder; returns its new place."""
+        folder = self.repo.state / "rescue" / self.token.stem
+        number = 0
+        while os.path.lexists(place := folder / str(number) / path):
+            number += 1
+        make_directory(place.parent)
+        shutil.move(self.path / path, place)
+        return place
+
+    def _is_beginning(self, git: Git, change: trees.Change) -> bool:
+        """Whether a file holds a prefix of what was being written there."""
+        place = self.path / change.path
+        if change.new is None or place.is_symlink() or not place.is_file():
+            return False
+        whole = git.run("cat-file", "--filters", f"--path={change.path}", change.new.blob).stdout
+        return whole.startswith(place.read_bytes())
+
+    def _install(self, git: Git) -> None:
+        git.run("update-index", "-q", "--refresh", ok=(0, 1))
+        sync_file(self.copy)
+        rename(self.copy, self.index)
+        self.give_lock_back()
+
+    def _copied_index(self) -> Git:
+        if self.index.exists():
+            shutil.copyfile(self.index, self.copy)
+        git = self._on_copy()
+        git.run("update-index", "-q", "--refresh", ok=(0, 1))
+        return git
+
+    def _on_copy(self) -> Git:
+        return self.git.with_environment(GIT_INDEX_FILE=str(self.copy))
+
+
+def checkouts_of(repo: Repo, ref: str, token_directory: Path) -> list[Checkout]:
+    """Every worktree that has a branch checked out."""
+    places = [path for path, branch in repo.worktrees() if branch == ref and path.is_dir()]
+    return [Checkout(repo, path, token_directory / f"token-{number}") for number, path in enumerate(places)]
+
+
+def _staged(git: Git) -> tuple[dict[str, trees.Entry], list[str]]:
+    """The index by path, and the paths of unfinished merges."""
+    found: dict[str, trees.Entry] = {}
+    unmerged: list[str] = []
+    for record in git.records("ls-files", "-s", "-z"):
+        described, _, path = record.partition("\t")
+        mode, blob, stage = described.split(" ")
+        if stage == "0":
+            found[path] = trees.Entry(mode, blob)
+        else:
+            unmerged.append(path)
+    return found, unmerged
+
+
+def _prune(directory: Path, root: Path) -> None:
+    with contextlib.suppress(OSError):
+        while directory != root:
+            directory.rmdir()
+            directory = directory.parent
+
+
+def _dirty(checkout: Path, path: str, what: str) -> KittyError:
+    return KittyError(
+        "MERGE_DIRTY",
+        f"{path} {what} in {checkout} that the landing would write over",
+        f"commit or stash it there: git -C {checkout} stash push -- {path}",
+        path=path,
+    )

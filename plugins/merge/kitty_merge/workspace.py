@@ -1,0 +1,179 @@
+"""Where work packages are worked on: a branch and a worktree per lane, on a base that contains what they depend on.
+
+Allocating is idempotent and safe under many at once; planning artefacts have no worktree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from kitty_host.api import KittyError
+from kitty_host.files import atomic_write, lock
+from kitty_host.git import Git
+from kitty_host.lanes import PLANNING, require_lanes
+from kitty_host.mission import Mission, Package
+from kitty_host.records import Lane, Lanes, Workspace
+from kitty_host.state import State
+from kitty_merge import trees
+
+ENV_FILE = ".kitty-lane.env"
+DATABASE = "SPEC_KITTY_TEST_DB_NAME"
+_LONGEST_NAME = 63
+
+
+def allocate(package: Package, mission: Mission) -> Workspace:
+    """The workspace of a work package, made where it is missing. Errors: `WORKTREE_ALLOC_FAILED`, `LANES_MISSING`."""
+    lanes = require_lanes(mission)
+    lane = _lane(lanes, package)
+    needed = needed_commits(State.load(mission), package)
+    repo = mission.repo
+    if lane.lane_id == PLANNING:
+        base = base_for(mission, lanes, package, needed)
+        return _planning(package, lane, base, repo.git.commit_of(f"refs/heads/{lane.branch}") or base)
+    path = worktree_path(mission, lane.lane_id)
+    with lock(repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees"):
+        head = repo.git.commit_of(f"refs/heads/{lane.branch}")
+        base = base_for(mission, lanes, package, needed)
+        if head is None:
+            _add_worktree(package, repo.git, path, base, new=lane.branch)
+        elif not (path / ".git").exists():
+            _add_worktree(package, repo.git, path, lane.branch)
+        there = Git(path)
+        if (
+            there.run("symbolic-ref", "--quiet", "HEAD", ok=(0, 1)).stdout.decode().strip()
+            != f"refs/heads/{lane.branch}"
+        ):
+            raise _failed(package, f"{path} is not on {lane.branch}", f"run there: git switch {lane.branch}")
+        _bring_in(there, package, needed)
+        env = environment(mission, lane.lane_id)
+        _write_environment(repo.common, path, env)
+    return Workspace(package.wp_id, lane.lane_id, lane.branch, path, base, there.out("rev-parse", "HEAD"), env)
+
+
+def find(package: Package, mission: Mission) -> Workspace | None:
+    """The workspace as it is, or None where there is none yet."""
+    lanes = require_lanes(mission)
+    lane = _lane(lanes, package)
+    head = mission.repo.git.commit_of(f"refs/heads/{lane.branch}")
+    if lane.lane_id == PLANNING:
+        return _planning(package, lane, "", head or "")
+    if head is None:
+        return None
+    path = worktree_path(mission, lane.lane_id)
+    env = environment(mission, lane.lane_id)
+    return Workspace(package.wp_id, lane.lane_id, lane.branch, path if path.is_dir() else None, "", head, env)
+
+
+def needed_commits(state: State, package: Package) -> list[str]:
+    """The commits approved for what a work package depends on; one that was approved without a change needs none."""
+    found = [state.approved_commit(wp_id) for wp_id in package.dependencies]
+    return list(dict.fromkeys(commit for commit in found if commit))
+
+
+def base_for(mission: Mission, lanes: Lanes, package: Package, needed: list[str]) -> str:
+    """The commit that work starts from: the planning base, the one dependency's commit, or the merge of several.
+
+    Errors: `WORKTREE_ALLOC_FAILED` where dependencies do not merge.
+    """
+    git = mission.repo.git
+    tops = [one for one in needed if not any(one != other and git.is_ancestor(one, other) for other in needed)]
+    if not tops:
+        return planning_base(mission, lanes)
+    base = tops[0]
+    for commit in tops[1:]:
+        tree, conflicts = trees.merge(git, base, commit)
+        if conflicts:
+            raise _failed(
+                package, f"its dependencies conflict in {', '.join(conflicts)}", "settle that in one of their lanes"
+            )
+        base = trees.commit(git, tree, [base, commit], f"Base of {package.wp_id}: its approved dependencies\n")
+    if len(tops) > 1:
+        git.run("update-ref", f"refs/kitty/{mission.mission_id}/base/{package.wp_id}", base)
+    return base
+
+
+def planning_base(mission: Mission, lanes: Lanes) -> str:
+    """The target's tip where it contains the plan, else the commit that does. Errors: `WORKTREE_ALLOC_FAILED`."""
+    git = mission.repo.git
+    tip = git.commit_of(f"refs/heads/{mission.target}")
+    if lanes.planning_commit and (tip is None or not git.is_ancestor(lanes.planning_commit, tip)):
+        return lanes.planning_commit
+    if tip is None:
+        raise KittyError(
+            "WORKTREE_ALLOC_FAILED",
+            f"the target branch {mission.target} has no commit",
+            f"make one: git commit --allow-empty -m first, on {mission.target}",
+        )
+    return tip
+
+
+def worktree_path(mission: Mission, lane_id: str) -> Path:
+    """Where a lane's worktree is."""
+    return mission.repo.root / ".worktrees" / f"{mission.human}-{mission.mid8}-{lane_id}"
+
+
+def environment(mission: Mission, lane_id: str) -> dict[str, str]:
+    """What the processes of a lane get to see: a test database of their own, legal in PostgreSQL and MySQL."""
+    name = re.sub(r"[^a-z0-9_]+", "_", f"test_{mission.slug}_{lane_id}".lower())
+    if len(name) > _LONGEST_NAME:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:10]
+        name = f"{name[: _LONGEST_NAME - 11]}_{digest}"
+    return {DATABASE: name}
+
+
+def _lane(lanes: Lanes, package: Package) -> Lane:
+    lane = lanes.of(package.wp_id)
+    if lane is None:
+        raise KittyError("LANES_MISSING", f"{package.wp_id} is in no lane", "run: kitty finalize", wp_id=package.wp_id)
+    return lane
+
+
+def _planning(package: Package, lane: Lane, base: str, head: str) -> Workspace:
+    note = f"edit its owned files in the canonical checkout: {', '.join(package.owned_files)}"
+    return Workspace(package.wp_id, lane.lane_id, lane.branch, None, base, head, notes=(note,))
+
+
+def _add_worktree(package: Package, git: Git, path: Path, start: str, *, new: str | None = None) -> None:
+    """A worktree at `path` of the branch `start`, or of a branch `new` that begins there."""
+    git.run("worktree", "prune")
+    try:
+        git.run("worktree", "add", "--quiet", *(("--no-track", "-b", new) if new else ()), str(path), start)
+    except KittyError as error:
+        raise _failed(package, error.message, f"mend that and run: kitty implement {package.wp_id}") from error
+
+
+def _bring_in(there: Git, package: Package, needed: list[str]) -> None:
+    """Merge approved dependencies that the lane does not contain yet."""
+    absent = [commit for commit in needed if not there.is_ancestor(commit, "HEAD")]
+    if not absent:
+        return
+    if there.records("status", "--porcelain", "-z", "--untracked-files=no"):
+        raise _failed(package, "its worktree has uncommitted changes and lacks a dependency", "commit them first")
+    for commit in absent:
+        try:
+            there.run(
+                "merge", "--quiet", "--no-edit", "-m", f"Bring a dependency of {package.wp_id} into its lane", commit
+            )
+        except KittyError as error:
+            there.run("merge", "--abort", ok=range(256))
+            raise _failed(
+                package, f"a dependency does not merge into its lane: {error.message}", "merge it by hand there"
+            ) from error
+
+
+def _write_environment(common: Path, worktree: Path, env: dict[str, str]) -> None:
+    exclude = common / "info" / "exclude"
+    rules = exclude.read_text(encoding="utf-8", errors="surrogateescape") if exclude.exists() else ""
+    if f"/{ENV_FILE}" not in rules.splitlines():
+        ending = "" if not rules or rules.endswith("\n") else "\n"
+        atomic_write(exclude, f"{rules}{ending}/{ENV_FILE}\n".encode(errors="surrogateescape"))
+    content = "".join(f"{name}={value}\n" for name, value in env.items()).encode()
+    path = worktree / ENV_FILE
+    if not path.exists() or path.read_bytes() != content:
+        atomic_write(path, content)
+
+
+def _failed(package: Package, message: str, hint: str) -> KittyError:
+    return KittyError("WORKTREE_ALLOC_FAILED", f"{package.wp_id}: {message}", hint, wp_id=package.wp_id)

@@ -1,0 +1,195 @@
+"""`kitty demo`: a mission on a scratch repository, from plan to landed commits, driven by the commands that a person would type."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shlex
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kitty_host.api import KittyError
+from kitty_host.cli import run
+from kitty_host.command import Invocation, command
+from kitty_host.git import Git
+from kitty_runtime import demo_files as files
+
+AUTHOR, REVIEWER = "ada", "grace"
+
+
+@command("demo")
+@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@click.option("--plan", type=click.Path(path_type=Path), metavar="FILE", help="A Markdown plan of your own.")
+def demo(call: Invocation, directory: Path | None, plan: Path | None) -> None:
+    """Watch a mission go from plan to landed commits, in a scratch repository that stays."""
+    place, made = _place(directory)
+    tour = _Tour(call, place)
+    try:
+        tour.take(plan.absolute() if plan else None)
+    except BaseException:
+        # Nothing is left behind: whatever is there was made by this very command.
+        shutil.rmtree(place) if made else _empty(place)
+        raise
+    receipt = tour.receipt
+    call.show(
+        {
+            "schema": "kitty.demo/1",
+            "steps": tour.steps,
+            "repository": str(place),
+            "target_commit": receipt["new"],
+            "receipt": receipt["receipt"],
+        },
+        "\n".join(
+            [
+                f"\nThe repository stays: {place}",
+                "Look around in it:",
+                "  git log --graph --oneline      one move of main, every lane in it",
+                "  kitty merge --receipt --mission greeter",
+                "  kitty ledger show --mission greeter",
+                "Then, in a repository of yours: kitty init",
+            ]
+        ),
+    )
+
+
+class _Tour:
+    """Types commands and keeps what they said."""
+
+    def __init__(self, call: Invocation, place: Path) -> None:
+        self.call = call
+        self.place = place
+        self.git = Git(place)
+        self.steps: list[str] = []
+        self.receipt: dict[str, Any] = {}
+
+    def take(self, plan: Path | None) -> None:
+        """The whole road."""
+        self.prepare()
+        self.plan_in(plan)
+        mission = self.kitty("mission", "create", "greeter", "--from-brief", "--agent", AUTHOR)["dir"]
+        self.write_mission(self.place / mission)
+        self.work(self.place / mission)
+        self.kitty("accept")
+        self.receipt = self.kitty("merge")
+        self.kitty("status", "--mission", "greeter", shown=True)
+        self.kitty("merge", "--receipt", "--mission", "greeter", shown=True)
+
+    def prepare(self) -> None:
+        self.say("A scratch repository with a small program")
+        self.typed("git init")
+        self.git.run("init", "--quiet", "--initial-branch=main")
+        if not self.git.run("config", "--get", "user.name", ok=(0, 1)).stdout.strip():
+            self.git.run("config", "user.name", "kitty demo")
+        if not self.git.run("config", "--get", "user.email", ok=(0, 1)).stdout.strip():
+            self.git.run("config", "user.email", "demo@kitty.invalid")
+        self.kitty("init")
+        self.write(self.place, files.PROGRAM)
+        self.commit(self.place, "A greeter that greets nobody yet")
+
+    def plan_in(self, plan: Path | None) -> None:
+        self.say("A foreign plan becomes a brief")
+        if plan is None:
+            self.write(self.place, {"PLAN.md": files.PLAN})
+            self.commit(self.place, "Somebody's plan")
+            self.kitty("intake", "PLAN.md")
+        else:
+            self.kitty("intake", "--from-outside", str(plan))
+
+    def write_mission(self, mission: Path) -> None:
+        self.say("Spec, plan, work packages")
+        for phase, texts in (
+            ("specify", files.SPEC),
+            ("plan", files.PLAN_OF_MISSION),
+            ("tasks", files.tasks(mission.name)),
+        ):
+            self.write(mission, texts)
+            self.kitty(phase, "--agent", AUTHOR)
+        self.kitty("finalize", shown=True)
+
+    def work(self, mission: Path) -> None:
+        self.say("Work in lanes: three in sequence, one beside them, one planning artefact; one review says no")
+        for wp_id in ("WP01", "WP04", "WP05", "WP02", "WP03"):
+            self.kitty("next", "--agent", AUTHOR)
+            where = self.kitty("implement", wp_id, "--agent", AUTHOR)["workspace_path"]
+            self.edit(wp_id, Path(where) if where else mission, files.WORK[wp_id])
+            self.kitty("submit", wp_id, "--agent", AUTHOR)
+            self.kitty("review", wp_id, "--claim", "--agent", REVIEWER)
+            if wp_id == "WP02":
+                reason = "it greets an empty name"
+                self.kitty("review", wp_id, "--reject", "--reason", reason, "--agent", REVIEWER)
+                self.edit(wp_id, Path(where), files.CORRECTION)
+                self.kitty("submit", wp_id, "--agent", AUTHOR)
+                self.kitty("review", wp_id, "--claim", "--agent", REVIEWER)
+            self.kitty("review", wp_id, "--approve", "--agent", REVIEWER)
+
+    def edit(self, wp_id: str, where: Path, texts: dict[str, str]) -> None:
+        """Write files; a worktree's are committed, a planning artefact's are snapshotted by `submit`."""
+        self.write(where, texts)
+        if where.is_relative_to(self.place / ".worktrees"):
+            self.commit(where, f"{wp_id}: {', '.join(texts)}")
+
+    def write(self, where: Path, texts: dict[str, str]) -> None:
+        for name, text in texts.items():
+            path = where / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+
+    def commit(self, where: Path, message: str) -> None:
+        at = "" if where == self.place else f" -C {where.relative_to(self.place)}"
+        self.typed(f"git{at} add . && git{at} commit -m {shlex.quote(message)}")
+        git = Git(where)
+        git.run("add", ".")
+        git.run("commit", "--quiet", "-m", message)
+
+    def kitty(self, *arguments: str, shown: bool = False) -> dict[str, Any]:
+        """Run one command as a person would; its JSON is kept, and its text is printed where it is `shown`."""
+        self.typed(shlex.join(["kitty", *arguments]))
+        answer = self._output([*arguments, "--json"])
+        if shown and not self.call.json:
+            click.echo(self._output(list(arguments)).rstrip("\n"))
+        said: dict[str, Any] = json.loads(answer)
+        return said
+
+    def _output(self, arguments: list[str]) -> str:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(["-C", str(self.place), *arguments])
+        if code:
+            error = json.loads(out.getvalue()) if out.getvalue().startswith("{") else {}
+            if error.get("schema") == "kitty.error/1":
+                raise KittyError(error["code"], error["message"], error["hint"], **error["details"])
+            raise KittyError("DEMO_STEP", f"kitty {shlex.join(arguments)} ended with {code}", err.getvalue().strip())
+        return out.getvalue()
+
+    def say(self, text: str) -> None:
+        if not self.call.json:
+            click.secho(f"\n{text}", bold=True)
+
+    def typed(self, text: str) -> None:
+        self.steps.append(text)
+        if not self.call.json:
+            click.echo(f"$ {text}")
+
+
+def _place(directory: Path | None) -> tuple[Path, bool]:
+    """An empty directory and whether it was made here. Errors: `DEMO_DIRECTORY`."""
+    if directory is None:
+        return Path(tempfile.mkdtemp(prefix="kitty-demo-")).resolve(), True
+    place = directory.absolute()
+    made = not place.exists()
+    if not made and (not place.is_dir() or any(place.iterdir())):
+        raise KittyError(
+            "DEMO_DIRECTORY", f"{place} is not an empty directory", "name one that is empty or does not exist"
+        )
+    place.mkdir(parents=True, exist_ok=True)
+    return place.resolve(), made
+
+
+def _empty(place: Path) -> None:
+    for path in place.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,0 +1,121 @@
+"""`kitty finalize`: check the work packages, give them lanes, open them for work. Running it again changes only what changed."""
+
+from __future__ import annotations
+
+import click
+
+from kitty_host.api import Finding, KittyError
+from kitty_host.command import Invocation, command
+from kitty_host.inert import inert
+from kitty_host.lanes import FILE, write_lanes
+from kitty_host.ledger.emit import emit
+from kitty_host.ledger.event import Row, envelope, transition
+from kitty_host.ledger.machine import GENESIS, PLANNED
+from kitty_host.mission import Mission, Package
+from kitty_host.records import Lanes
+from kitty_host.report import note
+from kitty_host.state import State
+from kitty_runtime.artefacts import PLAN, SPEC, missing
+from kitty_runtime.commits import commit_files
+
+ACTOR = "finalize-tasks"
+
+
+@command("finalize", mission=True, agent=True)
+@click.option("--check", is_flag=True, help="Check only; change nothing.")
+def finalize(call: Invocation, check: bool) -> None:
+    """Give work packages their lanes and open them for work."""
+    mission = call.mission
+    findings = _findings(mission)
+    for finding in findings:
+        if finding.severity == "block":
+            raise KittyError(finding.code, finding.message, finding.hint, findings=[one._asdict() for one in findings])
+    lanes: Lanes = call.plugins.required("kitty_lanes", packages=mission.packages, mission=mission)
+    if not check:
+        _write(call, mission, lanes)
+    for finding in findings:
+        note(f"{finding.code}: {finding.message}")
+    rows = [{"lane_id": lane.lane_id, "wp_ids": lane.wp_ids, "depends_on": lane.depends_on} for lane in lanes.lanes]
+    text = [f"{lane.lane_id:14} {', '.join(lane.wp_ids)}{_after(lane.depends_on)}" for lane in lanes.lanes]
+    call.show(
+        {
+            "schema": "kitty.finalize/1",
+            "packages": [package.wp_id for package in mission.packages],
+            "lanes": rows,
+            "findings": [finding._asdict() for finding in findings],
+        },
+        "\n".join([*text, "Checked; nothing was changed." if check else "Next: kitty next"]),
+    )
+
+
+def _after(lanes: tuple[str, ...]) -> str:
+    return f"   after {', '.join(lanes)}" if lanes else ""
+
+
+def _findings(mission: Mission) -> list[Finding]:
+    findings = list(mission.package_findings)
+    if not mission.packages:
+        findings.append(Finding("WP_NOT_FOUND", f"{mission.slug} has no work packages", "write them: kitty tasks"))
+    for package in mission.packages:
+        if not package.owned_files:
+            findings.append(
+                Finding(
+                    "OWNED_FILES_MISSING",
+                    f"{package.wp_id} owns no files",
+                    f"list them in {package.path} under owned_files",
+                )
+            )
+        elif bad := [path for path in package.owned_files if path.startswith("/") or ".." in path.split("/")]:
+            findings.append(
+                Finding(
+                    "OWNED_FILES_OUTSIDE", f"{package.wp_id} owns {inert(bad[0])}", "name paths inside the repository"
+                )
+            )
+    for artefact in (SPEC, PLAN):
+        findings += [
+            Finding("ARTEFACT_INCOMPLETE", line, f"kitty {artefact.phase.lower()}", "warn")
+            for line in missing(mission, artefact)
+        ]
+    return findings
+
+
+def _write(call: Invocation, mission: Mission, lanes: Lanes) -> None:
+    from attrs import evolve
+
+    repo = call.repo
+    files = [repo.relative(mission.directory / package.path) for package in mission.packages]
+    commit_files(repo, files, f"Work packages of {mission.slug}")
+    planned = lanes.planning_commit or repo.git.out("rev-parse", "HEAD")
+    write_lanes(mission, evolve(lanes, planning_commit=planned))
+    commit_files(repo, [repo.relative(mission.directory / FILE)], f"Lanes of {mission.slug}")
+    emit(call.plugins, mission, lambda state: [row for package in mission.packages for row in _seed(state, package)])
+    mission.ledger.checkpoint(repo.git, f"Finalize {mission.slug}\n")
+
+
+def _seed(state: State, package: Package) -> list[Row]:
+    """The first rows of a work package that the ledger does not know."""
+    if state.lane(package.wp_id) != GENESIS:
+        return []
+    mission = state.mission
+    payload = {
+        "actor": ACTOR,
+        "created_at": None,
+        "depends_on": list(package.dependencies),
+        "mission_number": None,
+        "mission_slug": mission.slug,
+        "wp_id": package.wp_id,
+        "wp_path": f"{mission.repo.relative(mission.directory)}/{package.path}",
+        "wp_title": package.title,
+    }
+    return [
+        envelope("WPCreated", payload, aggregate_id=package.wp_id, aggregate_type="WorkPackage"),
+        transition(
+            package.wp_id,
+            GENESIS,
+            PLANNED,
+            actor=ACTOR,
+            mission_id=mission.mission_id,
+            mission_slug=mission.slug,
+            direct=package.planning,
+        ),
+    ]

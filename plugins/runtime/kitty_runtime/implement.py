@@ -1,0 +1,105 @@
+"""`kitty implement`: claim a work package, then allocate a place to work on it.
+
+The claim is recorded before anything is allocated, so that whatever happens next is visible: an allocation that fails blocks
+the work package with the cause, and running the command again retries.
+"""
+
+from __future__ import annotations
+
+import click
+
+from kitty_host.api import KittyError
+from kitty_host.command import Invocation, command
+from kitty_host.inert import inert
+from kitty_host.lanes import lane_ids
+from kitty_host.ledger.emit import emit
+from kitty_host.ledger.event import Row, annotation
+from kitty_host.ledger.machine import BLOCKED, CLAIMED, FOR_REVIEW, IN_PROGRESS, IN_REVIEW, PLANNED
+from kitty_host.mission import Package
+from kitty_host.records import Workspace
+from kitty_host.state import State, dependencies_missing
+from kitty_runtime.packages import move, refuse, row, same
+
+FAILED = "worktree_alloc_failed"
+ACTIVE = (CLAIMED, IN_PROGRESS, FOR_REVIEW, IN_REVIEW)
+
+
+@command("implement", mission=True, agent=True)
+@click.argument("wp")
+def implement(call: Invocation, wp: str) -> None:
+    """Claim a work package and get a place to work on it."""
+    package = call.mission.package(wp)
+    actor = call.actor()
+    emit(call.plugins, call.mission, lambda state: claim(state, package, actor))
+    try:
+        workspace: Workspace = call.plugins.required("kitty_workspace", package=package, mission=call.mission)
+    except Exception as error:
+        cause = (
+            f"{error.code}: {error.message}" if isinstance(error, KittyError) else f"{type(error).__name__}: {error}"
+        )
+        move(call, package, BLOCKED, actor, reason=FAILED, policy_metadata={"evidence": cause})
+        raise
+    where = str(workspace.path) if workspace.path else None
+    payload = {
+        "schema": "kitty.implement/1",
+        "wp_id": package.wp_id,
+        "lane": IN_PROGRESS,
+        "lane_id": workspace.lane_id,
+        "workspace_path": where,
+        "branch": workspace.branch,
+        "base": workspace.base,
+        "env": dict(workspace.env),
+        "notes": list(workspace.notes),
+    }
+    lines = [
+        f"{package.wp_id} is yours: {inert(package.title, prose=True)}",
+        f"  work in   {where or call.repo.root}",
+        f"  on        {workspace.branch}",
+        *(f"  {note}" for note in workspace.notes),
+        f"Then: {'commit, and ' if where else ''}kitty submit {package.wp_id}",
+    ]
+    call.show(payload, "\n".join(lines))
+
+
+def claim(state: State, package: Package, actor: str) -> list[Row]:
+    """The rows that make a work package the actor's; none where it is already. Errors: `TRANSITION_REFUSED`, `LANES_MISSING`."""
+    lane = state.lane(package.wp_id)
+    known = state.package_state(package.wp_id)
+    if lane in (CLAIMED, IN_PROGRESS) and known is not None:
+        if not same(known.agent, actor):
+            raise refuse(
+                f"{package.wp_id} is {inert(known.agent, prose=True)}'s",
+                f"take another one, or: kitty move {package.wp_id} planned --reason R",
+            )
+        return [row(state, package, IN_PROGRESS, actor)] if lane == CLAIMED else []
+    if lane not in (PLANNED, BLOCKED):
+        raise refuse(
+            f"{package.wp_id} is {lane}",
+            "run first: kitty finalize"
+            if lane == "genesis"
+            else f"take up finished work with: kitty reopen {package.wp_id} --reason R",
+        )
+    for finding in dependencies_missing(state, package):
+        raise refuse(finding.message, finding.hint)
+    busy = occupied(state, package)
+    if busy:
+        raise refuse(f"{busy} is being worked on in the same lane", f"wait until {busy} is approved", busy=busy)
+    if lane == BLOCKED:
+        again = row(state, package, IN_PROGRESS, actor, reason="retry", policy_metadata={"agent": actor})
+        return [again, annotation(package.wp_id, {"agent": actor}, actor=actor)]
+    return [
+        row(state, package, CLAIMED, actor, policy_metadata={"agent": actor}),
+        row(state, package, IN_PROGRESS, actor, source=CLAIMED),
+    ]
+
+
+def occupied(state: State, package: Package) -> str | None:
+    """The work package of the same worktree that somebody is at; planning artefacts share none."""
+    if package.planning:
+        return None
+    lanes = lane_ids(state.mission)
+    own = lanes.get(package.wp_id)
+    for wp_id, lane_id in lanes.items():
+        if lane_id == own and wp_id != package.wp_id and state.lane(wp_id) in ACTIVE:
+            return wp_id
+    return None

@@ -1,0 +1,195 @@
+"""`kitty mission`: create, list and show missions."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from kitty_host.api import KittyError
+from kitty_host.command import Invocation, command, group
+from kitty_host.files import atomic_write
+from kitty_host.inert import inert
+from kitty_host.ledger.emit import emit
+from kitty_host.ledger.event import envelope, new_id
+from kitty_host.mission import META, Mission, encode_meta, read_mission
+from kitty_host.state import State
+
+CONFIRMED = "already-confirmed"
+
+mission = group("mission", help="Create, list and show missions.")
+
+
+@command("create", agent=True, group=mission)
+@click.argument("slug")
+@click.option("--type", "type_", default="software-dev", show_default=True, help="The mission type.")
+@click.option("--title", help="The name for people; default: from the brief, else the slug.")
+@click.option("--target", metavar="BRANCH", help="The branch it lands on; default: the current one.")
+@click.option("--from-brief", is_flag=True, help="Take title and source from the stored brief.")
+@click.option("--pr-bound", is_flag=True, help="It will be a pull request, so it must not start on its target.")
+@click.option("--branch-strategy", type=click.Choice([CONFIRMED]), help="Say that starting on the target is meant.")
+def create(
+    call: Invocation,
+    slug: str,
+    type_: str,
+    title: str | None,
+    target: str | None,
+    from_brief: bool,
+    pr_bound: bool,
+    branch_strategy: str | None,
+) -> None:
+    """Create a mission: a directory under kitty-specs/ with its identity and an empty ledger."""
+    repo = call.repo
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug) or len(slug) > 60:
+        raise KittyError(
+            "MISSION_SLUG", f"{inert(slug)} is no slug", "use lower-case letters, digits and single dashes, at most 60"
+        )
+    if repo.git.commit_of("HEAD") is None:
+        raise KittyError(
+            "REPO_EMPTY", f"{repo.root} has no commit to build on", "make one: git commit --allow-empty -m first"
+        )
+    known = {one.key for one in call.plugins.collect("kitty_mission_types")}
+    if type_ not in known:
+        raise KittyError(
+            "MISSION_TYPE_NOT_FOUND",
+            f"there is no mission type {inert(type_)}",
+            f"there are: {', '.join(sorted(known))}",
+        )
+    target = target or repo.current_branch()
+    if target is None or repo.git.commit_of(f"refs/heads/{target}") is None:
+        what = f"there is no branch {inert(target)}" if target else "HEAD is detached, so no branch to land on is known"
+        raise KittyError(
+            "BRANCH_STRATEGY_REQUIRED", what, "name an existing one with --target, or run: git switch BRANCH"
+        )
+    acknowledged = _branch_strategy(call, target, branch_strategy) if pr_bound else None
+    brief = call.plugins.required("kitty_brief", repo=repo) if from_brief else None
+    mission_id = new_id()
+    name = f"{slug}-{mission_id[:8]}"
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    meta: dict[str, Any] = {
+        "mission_id": mission_id,
+        "mission_slug": name,
+        "slug": name,
+        "friendly_name": title or (brief.title if brief else "") or slug.replace("-", " ").capitalize(),
+        "mission_type": type_,
+        "mission_number": None,
+        "target_branch": target,
+        "topology": "lanes",
+        "flattened": False,
+        "vcs": "git",
+        "status_phase": "1",
+        "created_at": now,
+    }
+    if brief:
+        meta["source_description"] = f"brief {brief.sha256}"
+    if pr_bound:
+        meta["pr_bound"] = True
+        meta["branch_strategy"] = acknowledged
+    directory = repo.missions_directory / name
+    atomic_write(directory / META, encode_meta(meta))
+    made = read_mission(repo, directory)
+    emit(call.plugins, made, lambda state: [] if state.events else [_created(made, now)])
+    call.show(
+        {"schema": "kitty.mission/1", "mission_id": mission_id, "slug": name, "dir": repo.relative(directory)},
+        f"Mission {name} will land on {target}.\nNext: kitty specify",
+    )
+
+
+def _created(made: Mission, now: str) -> dict[str, Any]:
+    payload = {
+        "created_at": now,
+        "friendly_name": made.meta["friendly_name"],
+        "mission_id": made.mission_id,
+        "mission_number": None,
+        "mission_slug": made.slug,
+        "mission_type": made.type,
+        "purpose_context": None,
+        "purpose_tldr": None,
+        "target_branch": made.target,
+        "wp_count": 0,
+    }
+    return envelope("MissionCreated", payload, aggregate_id=made.mission_id)
+
+
+def _branch_strategy(call: Invocation, target: str, given: str | None) -> dict[str, str]:
+    """Who said when that a PR-bound mission may start on its target. Errors: `BRANCH_STRATEGY_REQUIRED`."""
+    current = call.repo.current_branch()
+    answer = given or ("on-own-branch" if current not in (None, target) else "")
+    if not answer and sys.stdin.isatty() and not call.json:
+        click.echo(f"This mission will be a pull request, and you are on its target, {target}.", err=True)
+        answer = click.prompt(
+            "stay here, switch to another branch, or stop", type=click.Choice(["stay", "switch", "stop"]), err=True
+        )
+        if answer == "switch":
+            call.repo.git.run("switch", "--create", click.prompt("name of the branch", err=True))
+    if answer in ("", "stop"):
+        raise KittyError(
+            "BRANCH_STRATEGY_REQUIRED",
+            f"a PR-bound mission would start on its target {target}",
+            f"run: git switch -c BRANCH, or add: --branch-strategy {CONFIRMED}",
+        )
+    return {"answer": answer, "actor": call.actor(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+@command("list", group=mission)
+def list_missions(call: Invocation) -> None:
+    """List missions and whether they are open."""
+    rows = [
+        {
+            "mission_id": one.mission_id,
+            "slug": one.slug,
+            "title": one.title,
+            "target": one.target,
+            "open": State.load(one).is_open,
+        }
+        for one in call.missions
+    ]
+    text = "\n".join(f"{'open  ' if row['open'] else 'closed'}  {row['slug']}  {row['title']}" for row in rows)
+    call.show({"schema": "kitty.missions/1", "missions": rows}, text or "No missions yet: kitty mission create SLUG")
+
+
+@command("show", mission=True, group=mission)
+def show(call: Invocation) -> None:
+    """Show one mission."""
+    one = call.mission
+    state = call.state()
+    payload = {
+        "schema": "kitty.mission/1",
+        "mission_id": one.mission_id,
+        "slug": one.slug,
+        "dir": call.repo.relative(one.directory),
+        "title": one.title,
+        "type": one.type,
+        "target": one.target,
+        "branch": one.branch,
+        "open": state.is_open,
+        "findings": [finding._asdict() for finding in one.package_findings],
+    }
+    call.show(
+        payload,
+        "\n".join(
+            f"{key:11} {payload[key]}" for key in ("slug", "mission_id", "title", "type", "target", "dir", "open")
+        ),
+    )
+
+
+@command("types", group=mission)
+def types(call: Invocation) -> None:
+    """List mission types."""
+    rows = [
+        {
+            "key": one.key,
+            "name": one.name,
+            "version": one.version,
+            "source": one.source,
+            "steps": [step.id for step in one.steps],
+        }
+        for one in call.plugins.collect("kitty_mission_types")
+    ]
+    call.show(
+        {"schema": "kitty.mission-types/1", "types": rows},
+        "\n".join(f"{row['key']}: {' > '.join(row['steps'])}" for row in rows),
+    )

@@ -1,0 +1,161 @@
+"""`kitty next`: the next decision. Without `--result` it is a query; with it, the answer is recorded and the next step issued."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from attrs import asdict, evolve
+
+from kitty_host.api import KittyError
+from kitty_host.command import Invocation, command
+from kitty_host.files import atomic_write
+from kitty_host.inert import inert
+from kitty_host.ledger.emit import emit
+from kitty_host.ledger.event import Row, envelope, new_id
+from kitty_host.records import Charter, Decision
+from kitty_host.state import STEP_ANSWERED, STEP_ISSUED, State
+from kitty_runtime.decide import open_step, run_id, step_of, unmet
+from kitty_runtime.types import IMPLEMENT
+
+_HOW = {
+    "specify": "Write spec.md, then run: kitty specify",
+    "plan": "Write plan.md, then run: kitty plan",
+    "tasks": "Write tasks.md and tasks/WPnn-….md, then run: kitty tasks && kitty finalize",
+    "implement": "Run: kitty implement {wp_id} --agent {agent}; work where it says; commit; then run: kitty submit {wp_id}",
+    "review": "Run: kitty review {wp_id} --claim --agent {agent}; read the commits; then --approve, or --reject --reason R",
+    "accept": "Run: kitty accept",
+    "merge": "Run: kitty merge",
+}
+
+
+@command("next", mission=True, agent=True)
+@click.option(
+    "--result", type=click.Choice(["success", "failed", "blocked"]), help="How the step that was issued ended."
+)
+def next_(call: Invocation, result: str | None) -> None:
+    """Say what to do next; with --result, record how the last step ended and go on."""
+    call.agent = call.actor()
+    decision = _ask(call, State.load(call.mission, agent=call.agent)) if result is None else _advance(call, result)
+    decision = _placed(call, decision)
+    call.show({"schema": "kitty.next/1", **asdict(decision)}, _told(decision))
+    if result is not None and decision.kind == "blocked":
+        click.get_current_context().exit(1)
+
+
+def _ask(call: Invocation, state: State) -> Decision:
+    decision: Decision = call.plugins.required("kitty_next", state=state)
+    if decision.step_id:
+        prompt = _prompt_file(call, decision.step_id)
+        decision = evolve(decision, prompt_file=str(prompt) if prompt.is_file() else None)
+    return decision
+
+
+def _advance(call: Invocation, result: str) -> Decision:
+    """Decide, write the prompt, record. Errors: `LOCK_HELD` where the ledger keeps moving."""
+    for _ in range(3):
+        state = State.load(call.mission, agent=str(call.agent), result=result)
+        decision = _ask(call, state)
+        rows, decision = _rows(call, state, decision)
+        if not rows or _recorded(call, state, rows):
+            return decision
+    raise KittyError("LOCK_HELD", f"the ledger of {call.mission.slug} keeps moving", "run it again")
+
+
+def _recorded(call: Invocation, seen: State, rows: list[Row]) -> bool:
+    return bool(
+        emit(call.plugins, call.mission, lambda state: rows if state.last_event_id == seen.last_event_id else [])
+    )
+
+
+def _rows(call: Invocation, state: State, decision: Decision) -> tuple[list[Row], Decision]:
+    mission = call.mission
+    issued = open_step(state)
+    rows: list[Row] = []
+    # A step that is reported as done and is not stays open.
+    if issued is not None and not (state.result == "success" and unmet(state, *step_of(issued))):
+        answer = {
+            "step_id": issued.event_id,
+            "result": state.result,
+            "agent": state.agent,
+            "mission_slug": mission.slug,
+        }
+        rows.append(envelope(STEP_ANSWERED, answer, aggregate_id=mission.mission_id))
+    if decision.kind == "step":
+        step_id = new_id()
+        payload = {
+            "step": decision.mission_state,
+            "wp_id": decision.wp_id,
+            "agent": state.agent,
+            "mission_slug": mission.slug,
+        }
+        rows.append({**envelope(STEP_ISSUED, payload, aggregate_id=mission.mission_id), "event_id": step_id})
+        run = run_id(state) or step_id
+        prompt = _prompt_file(call, step_id)
+        decision = evolve(
+            decision,
+            run_id=run,
+            step_id=step_id,
+            decision_id=f"{step_id}.{decision.mission_state}",
+            prompt_file=str(prompt),
+        )
+        atomic_write(prompt, _prompt(call, decision).encode())
+    return rows, decision
+
+
+def _placed(call: Invocation, decision: Decision) -> Decision:
+    """The decision with where the work is done."""
+    if decision.wp_id is None or (decision.mission_state != IMPLEMENT and decision.preview_step != IMPLEMENT):
+        return decision
+    package = call.mission.package(decision.wp_id)
+    workspace = call.plugins.first("kitty_find_workspace", package=package, mission=call.mission)
+    if package.planning:
+        note = f"work in the canonical checkout, {call.repo.root}, on: {', '.join(package.owned_files)}"
+        return evolve(decision, notes="; ".join(filter(None, [decision.notes, note])))
+    return evolve(decision, workspace_path=str(workspace.path) if workspace and workspace.path else None)
+
+
+def _prompt_file(call: Invocation, step_id: str) -> Path:
+    return call.repo.state / "prompts" / call.mission.mission_id / f"{step_id}.md"
+
+
+def _prompt(call: Invocation, decision: Decision) -> str:
+    lines = [f"# {decision.mission_state}{f' {decision.wp_id}' if decision.wp_id else ''}", ""]
+    lines += [f"Mission {call.mission.slug}: {call.mission.title}", ""]
+    lines += [_how(decision), ""]
+    if decision.notes:
+        lines += [decision.notes, ""]
+    if decision.wp_id:
+        package = call.mission.package(decision.wp_id)
+        lines += [f"Work package: {package.wp_id}, {inert(package.title, prose=True)}"]
+        lines += [f"Owned files: {', '.join(package.owned_files)}"]
+        lines += [f"Its description: {call.mission.directory / package.path}", ""]
+    sections = tuple(call.plugins.collect("kitty_charter_sections", action=decision.mission_state))
+    if sections:
+        text = call.plugins.first(
+            "kitty_charter_render", charter=Charter(decision.mission_state, sections), mode="compact"
+        )
+        lines += ["", text or ""]
+    return "\n".join(lines)
+
+
+def _how(decision: Decision) -> str:
+    return _HOW.get(decision.mission_state, "").format(wp_id=decision.wp_id, agent=decision.agent)
+
+
+def _told(decision: Decision) -> str:
+    step = decision.preview_step or decision.mission_state
+    about = f"{step}{f' {decision.wp_id}' if decision.wp_id else ''}"
+    lines: list[Any] = [f"{decision.kind}: {decision.reason or about}"]
+    lines += [f"  {failure}" for failure in decision.guard_failures if failure != decision.reason]
+    if decision.kind in ("step", "query"):
+        lines.append("  " + _HOW.get(step, "").format(wp_id=decision.wp_id, agent=decision.agent))
+    lines += [
+        f"  {key}: {value}"
+        for key, value in (("where", decision.workspace_path), ("prompt", decision.prompt_file))
+        if value
+    ]
+    if decision.notes:
+        lines.append(f"  {decision.notes}")
+    return "\n".join(lines)

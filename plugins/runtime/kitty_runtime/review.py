@@ -1,0 +1,157 @@
+"""`kitty review`: claim a review, then approve or reject. The reviewer is not the implementer, and what is approved is a commit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from attrs import frozen
+
+from kitty_host.api import KittyError
+from kitty_host.command import Invocation, command
+from kitty_host.inert import inert
+from kitty_host.ledger.emit import emit
+from kitty_host.ledger.event import Row, actor_name, envelope
+from kitty_host.ledger.machine import APPROVED, FOR_REVIEW, IN_PROGRESS, IN_REVIEW
+from kitty_host.mission import Package
+from kitty_host.records import Workspace
+from kitty_host.state import State
+from kitty_runtime.packages import checkpoint, implementer, refuse, row, same
+
+
+@frozen
+class Settings:
+    """The section `review` of the configuration."""
+
+    allow_self: bool = False
+
+
+@command("review", mission=True, agent=True)
+@click.argument("wp")
+@click.option("--claim", "step", flag_value="claim", help="Take the review.")
+@click.option("--approve", "step", flag_value="approve", help="Approve the submitted commit.")
+@click.option("--reject", "step", flag_value="reject", help="Send it back; needs --reason.")
+@click.option("--reason", metavar="TEXT", help="Why it is rejected or taken over.")
+@click.option("--force", is_flag=True, help="With --claim: take over a review that somebody has open.")
+def review(call: Invocation, wp: str, step: str | None, reason: str | None, force: bool) -> None:
+    """Claim, approve or reject a review."""
+    if step is None:
+        raise click.UsageError("say one of --claim, --approve, --reject")
+    if step == "reject" and not reason:
+        raise click.UsageError("--reject needs --reason")
+    package = call.mission.package(wp)
+    actor = call.actor()
+    commit = _commit_to_approve(call, package) if step == "approve" else None
+    plans = {
+        "claim": lambda state: _claim(call, state, package, actor, reason if force else None),
+        "approve": lambda state: _approve(state, package, actor, commit),
+        "reject": lambda state: _reject(state, package, actor, str(reason)),
+    }
+    emit(call.plugins, call.mission, plans[step])
+    if step == "approve":
+        checkpoint(call, f"Approve {package.wp_id}")
+    lane = {"claim": IN_REVIEW, "approve": APPROVED, "reject": IN_PROGRESS}[step]
+    who = inert(actor, prose=True)
+    answers = f"kitty review {package.wp_id} --approve, or --reject --reason R"
+    said = {
+        "claim": f"{package.wp_id} is in review by {who}.\nThen: {answers}",
+        "approve": f"{package.wp_id} is approved{f' at {commit[:10]}' if commit else ' without changes'}.",
+        "reject": f"{package.wp_id} goes back to {inert(implementer(call.state(), package.wp_id), prose=True)}.",
+    }
+    call.show({"schema": "kitty.review/1", "wp_id": package.wp_id, "lane": lane, "approved_commit": commit}, said[step])
+
+
+def _claim(call: Invocation, state: State, package: Package, actor: str, taking_over: str | None) -> list[Row]:
+    lane = state.lane(package.wp_id)
+    if lane == IN_REVIEW:
+        reviewer = _reviewer(state, package)
+        if same(reviewer, actor):
+            return []
+        if not taking_over:
+            raise refuse(
+                f"{inert(reviewer, prose=True)} has the review of {package.wp_id} open",
+                f"take it over with: kitty review {package.wp_id} --claim --force --reason R",
+            )
+        rows = [row(state, package, IN_REVIEW, actor, force=True, reason=taking_over)]
+    elif lane == FOR_REVIEW:
+        rows = [row(state, package, IN_REVIEW, actor)]
+    else:
+        raise refuse(
+            f"{package.wp_id} is {lane}, not for_review", f"let it be submitted first: kitty submit {package.wp_id}"
+        )
+    author = implementer(state, package.wp_id)
+    if same(author, actor):
+        if not call.repo.config.section("review", Settings).allow_self:
+            raise refuse(
+                f"{inert(actor, prose=True)} implemented {package.wp_id}",
+                "let another agent review it, or set review.allow_self",
+            )
+        rows.append(_self_approval(state, package, actor))
+    return rows
+
+
+def _approve(state: State, package: Package, actor: str, commit: str | None) -> list[Row]:
+    _require_own_review(state, package, actor)
+    reference = commit or f"no-changes:{state.transitions(package.wp_id)[-1].event_id}"
+    verdict = {"reviewer": actor, "verdict": "approved", "reference": reference}
+    evidence: dict[str, Any] = {"review": verdict}
+    if commit:
+        evidence["repos"] = [{"repo": state.mission.repo.root.name, "branch": state.mission.branch, "commit": commit}]
+    return [row(state, package, APPROVED, actor, evidence=evidence, review_result=verdict)]
+
+
+def _reject(state: State, package: Package, actor: str, reason: str) -> list[Row]:
+    _require_own_review(state, package, actor)
+    reference = f"feedback:{state.transitions(package.wp_id)[-1].event_id}"
+    verdict = {"reviewer": actor, "verdict": "changes_requested", "reference": reference}
+    return [row(state, package, IN_PROGRESS, actor, reason=reason, review_ref=reference, review_result=verdict)]
+
+
+def _require_own_review(state: State, package: Package, actor: str) -> None:
+    lane = state.lane(package.wp_id)
+    if lane != IN_REVIEW:
+        raise refuse(
+            f"{package.wp_id} is {lane}, not in_review", f"claim the review first: kitty review {package.wp_id} --claim"
+        )
+    if not same(_reviewer(state, package), actor):
+        raise refuse(
+            f"{inert(_reviewer(state, package), prose=True)} has the review of {package.wp_id} open",
+            "let them answer, or take it over with --claim --force --reason R",
+        )
+
+
+def _reviewer(state: State, package: Package) -> str:
+    return next(
+        (actor_name(one.actor) for one in reversed(state.transitions(package.wp_id)) if one.to_lane == IN_REVIEW), ""
+    )
+
+
+def _commit_to_approve(call: Invocation, package: Package) -> str | None:
+    """The submitted commit, None where it was submitted without changes. Errors: `MERGE_HEAD_MOVED` where the lane has moved since."""
+    told = call.state().submission(package.wp_id)
+    if told is None or told.get("no_changes"):
+        return None
+    head = str(told["head"])
+    workspace: Workspace | None = call.plugins.first("kitty_find_workspace", package=package, mission=call.mission)
+    if workspace is not None and workspace.head != head:
+        raise KittyError(
+            "MERGE_HEAD_MOVED",
+            f"{package.wp_id} was submitted at {head[:10]} and its lane is at {workspace.head[:10]}",
+            f"reject it, and let it be submitted again: kitty review {package.wp_id} --reject --reason R",
+            submitted=head,
+            head=workspace.head,
+        )
+    return head
+
+
+def _self_approval(state: State, package: Package, actor: str) -> Row:
+    payload = {
+        "failure_reason": "review.allow_self",
+        "fallback_approved": True,
+        "implementing_actor": actor,
+        "intended_reviewer": actor,
+        "mission_slug": state.mission.slug,
+        "timestamp": None,
+        "wp_id": package.wp_id,
+    }
+    return envelope("ReviewerSelfApproval", payload, aggregate_id=package.wp_id, aggregate_type="WorkPackage")

@@ -1,0 +1,54 @@
+"""`kitty submit`: hand a work package to review, with the commits as evidence."""
+
+from __future__ import annotations
+
+import click
+
+from kitty_host.command import Invocation, command
+from kitty_host.ledger.machine import FOR_REVIEW, IN_PROGRESS
+from kitty_host.records import Submission
+from kitty_host.report import note
+from kitty_runtime.packages import checkpoint, implementer, move, refuse, same
+
+
+@command("submit", mission=True, agent=True)
+@click.argument("wp")
+@click.option("--no-changes", metavar="REASON", help="Say why there is nothing to commit.")
+def submit(call: Invocation, wp: str, no_changes: str | None) -> None:
+    """Hand a work package to review."""
+    package = call.mission.package(wp)
+    state = call.state()
+    if state.lane(package.wp_id) != IN_PROGRESS:
+        raise refuse(
+            f"{package.wp_id} is {state.lane(package.wp_id)}, not in_progress",
+            f"run first: kitty implement {package.wp_id}",
+        )
+    # The claimer submits; whoever stands in for them says so with --agent.
+    actor = call.agent or implementer(state, package.wp_id) or call.actor()
+    if not same(actor, implementer(state, package.wp_id)):
+        raise refuse(
+            f"{package.wp_id} is {implementer(state, package.wp_id)}'s", "let them submit it, or name them with --agent"
+        )
+    shown: Submission = call.plugins.required("kitty_submission", package=package, mission=call.mission)
+    if not shown.commits and not no_changes:
+        raise refuse(f"{package.wp_id} has no commits to review", "commit the work, or give --no-changes REASON")
+    for finding in shown.findings:
+        note(f"{finding.code}: {finding.message}; {finding.hint}")
+    evidence = {"head": shown.head, "commits": len(shown.commits)}
+    if not shown.commits:
+        evidence["no_changes"] = no_changes
+    move(call, package, FOR_REVIEW, actor, reason=no_changes, policy_metadata={"agent": actor, "evidence": evidence})
+    checkpoint(call, f"Submit {package.wp_id}")
+    call.show(
+        {
+            "schema": "kitty.submit/1",
+            "wp_id": package.wp_id,
+            "lane": FOR_REVIEW,
+            "head": shown.head,
+            "commits": list(shown.commits),
+            "paths": list(shown.paths),
+            "findings": [finding._asdict() for finding in shown.findings],
+        },
+        f"{package.wp_id} waits for review: {len(shown.commits)} commits, {len(shown.paths)} paths.\n"
+        f"Then somebody else: kitty review {package.wp_id} --claim",
+    )
