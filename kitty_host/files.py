@@ -20,6 +20,29 @@ from kitty_host.api import KittyError
 TEMPORARY_PREFIX = ".kitty-tmp-"
 
 
+def temporary(directory: Path) -> Path:
+    """A name for a file that will be renamed or removed; it says whose it is, for `sweep`."""
+    return directory / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+
+
+def sweep(directory: Path) -> None:
+    """Remove temporary files whose process was killed."""
+    with contextlib.suppress(OSError), os.scandir(directory) as listing:
+        for item in listing:
+            if item.name.startswith(TEMPORARY_PREFIX) and not _runs(item.name.removeprefix(TEMPORARY_PREFIX)):
+                Path(item.path).unlink()
+
+
+def _runs(name: str) -> bool:
+    try:
+        os.kill(int(name.partition("-")[0]), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn a full or read-only disk into the refusals `DISK_FULL` and `READ_ONLY`; other errors pass."""
@@ -71,16 +94,17 @@ def atomic_write(path: Path, content: bytes, *, mode: int | None = None) -> None
     make_directory(path.parent)
     if mode is None:
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
-    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+    scratch = temporary(path.parent)
     with disk_errors(path):
         try:
-            write_new(temporary, content, mode)
-            os.replace(temporary, path)
+            write_new(scratch, content, mode)
+            os.replace(scratch, path)
         except BaseException:
             with contextlib.suppress(OSError):
-                temporary.unlink()
+                scratch.unlink()
             raise
         sync_directory(path.parent)
+    sweep(path.parent)
 
 
 def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -128,17 +152,17 @@ def write_all(descriptor: int, content: bytes) -> None:
 def hard_link(source: Path, target: Path) -> bool:
     """Give a file a second name, replacing what had that name. False where the file system knows no links between the two places."""
     make_directory(target.parent)
-    temporary = target.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+    scratch = temporary(target.parent)
     try:
-        os.link(source, temporary)
+        os.link(source, scratch)
     except OSError as error:
         if error.errno in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EACCES):
             return False
         raise
-    os.replace(temporary, target)
+    os.replace(scratch, target)
     # Renaming onto another name of the same inode does nothing at all, and would leave the temporary name behind.
     with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
+        scratch.unlink()
     sync_directory(target.parent)
     return True
 
@@ -150,6 +174,16 @@ def link_exclusively(source: Path, target: Path) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def read_unlinked(path: Path) -> tuple[bytes, os.stat_result]:
+    """The bytes of a file and which file it was. Raises `OSError`: `ELOOP` where the name itself is a symbolic link."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        with open(descriptor, "rb", closefd=False) as stream:  # noqa: PTH123 - a descriptor has no path
+            return stream.read(), os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def same_file(one: Path, other: Path) -> bool:

@@ -137,6 +137,8 @@ class Landing:
     lanes: tuple[LaneAccount, ...]
     gates: tuple[str, ...] = ()
     event_id: str = ""
+    rescued: tuple[str, ...] = ()
+    """Where ignored files were moved that were in the way; not stored."""
 
 
 @frozen

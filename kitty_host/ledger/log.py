@@ -17,14 +17,13 @@ from typing import Any
 
 from kitty_host.api import Finding, KittyError
 from kitty_host.files import (
-    TEMPORARY_PREFIX,
     atomic_write,
     disk_errors,
     hard_link,
     lock,
     make_directory,
-    rename,
     same_file,
+    sweep,
     sync_directory,
     write_all,
     write_new,
@@ -197,18 +196,16 @@ class Ledger:
 
     def _mend(self) -> None:
         """Under the lock: finish or set aside a torn tail, and make the two names one file again."""
-        content = _read(self.live)
-        if content and not content.endswith(b"\n"):
-            self._mend_tail(content)
+        sweep(self.live.parent)
+        sweep(self.twin.parent)
+        if _is_torn(self.live):
+            self._mend_tail(_read(self.live))
         if same_file(self.live, self.twin) or not (self.live.exists() or self.twin.exists()):
             return
         merged = b"".join(line + b"\n" for line in self.lines())
         with disk_errors(self.live):
             if merged != _read(self.live):
-                make_directory(self.live.parent)
-                temporary = self.live.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-                write_new(temporary, merged, 0o644)
-                rename(temporary, self.live)
+                atomic_write(self.live, merged)
             if not hard_link(self.live, self.twin) and merged != _read(self.twin):
                 atomic_write(self.twin, merged)
 
@@ -248,7 +245,10 @@ class Ledger:
         return new
 
     def commit(self, git: Git, lines: Sequence[bytes], message: str, parents: Sequence[str]) -> str:
-        """A checkpoint of these lines, with no ref moved; the first parent itself where it has the same lines and no other parent is new."""
+        """A checkpoint of these lines, with no ref moved.
+
+        The first parent itself, where it has the same lines and no other parent is new to it.
+        """
         blob = git.write_blob(b"".join(line + b"\n" for line in lines))
         tree = git.out("mktree", "-z", stdin=f"100644 blob {blob}\t{FILE}\0".encode())
         mine, *others = parents or [""]
@@ -286,6 +286,18 @@ def _read(path: Path) -> bytes:
         if error.errno == errno.EISDIR:
             raise KittyError("LEDGER_DAMAGED", f"{path} is a directory", "move it away", path=str(path)) from error
         raise
+
+
+def _is_torn(path: Path) -> bool:
+    """Whether the last byte is not a newline; reads no more than that byte."""
+    try:
+        with path.open("rb") as stream:
+            if stream.seek(0, os.SEEK_END) == 0:
+                return False
+            stream.seek(-1, os.SEEK_END)
+            return stream.read(1) != b"\n"
+    except FileNotFoundError:
+        return False
 
 
 def _whole_lines(content: bytes) -> list[bytes]:

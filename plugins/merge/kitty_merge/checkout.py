@@ -31,6 +31,11 @@ class Checkout:
         self.lock_file = self.index.with_name("index.lock")
         self.copy = self.index.with_name("kitty-index")
 
+    @property
+    def holds_the_live_ledger(self) -> bool:
+        """Whether this is the canonical checkout, whose ledger is appended to and never written over."""
+        return self.path == self.repo.root
+
     # The lock
 
     def take_lock(self) -> None:
@@ -151,8 +156,8 @@ class Checkout:
         git.run("read-tree", "-m", "-u", old, new)
         self._install(git)
 
-    def roll_forward(self, old: str, new: str, own: dict[str, trees.Entry]) -> list[str]:
-        """After a crash anywhere in `finish`: make index and files NEW's by hand; returns the user's files that were set aside.
+    def roll_forward(self, old: str, new: str, own: dict[str, trees.Entry]) -> list[Path]:
+        """After a crash anywhere in `finish`: make index and files NEW's by hand; returns where files of the user's were moved.
 
         A file with new bytes is fine; one with old bytes, none, or a beginning of the new ones is rewritten; any other is the user's.
         """
@@ -165,14 +170,13 @@ class Checkout:
             trees.set_entries(git, dict(own))
             self._install(git)
             return []
-        rescued: list[str] = []
+        rescued: list[Path] = []
         for change in changes:
             place = self.path / change.path
             if not os.path.lexists(place) or self._same_content(git, change.path, change.new):
                 continue
             if not self._same_content(git, change.path, change.old) and not self._is_beginning(git, change):
-                rescued.append(change.path)
-                self.rescue(change.path)
+                rescued.append(self.rescue(change.path))
             else:
                 place.unlink()
                 _prune(place.parent, self.path)
@@ -184,7 +188,7 @@ class Checkout:
 
     def rescue(self, path: str) -> Path:
         """Move a file of the user's to the rescue folder; returns its new place."""
-        folder = self.repo.state / "rescue" / self.token.stem
+        folder = self.repo.state / "rescue" / self.token.parent.stem
         number = 0
         while os.path.lexists(place := folder / str(number) / path):
             number += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import click
@@ -13,7 +14,7 @@ from kitty_host.git import Git
 from kitty_host.lanes import PLANNING, require_lanes
 from kitty_host.ledger.emit import announce
 from kitty_host.ledger.event import event_id_of
-from kitty_host.records import Candidate
+from kitty_host.records import Candidate, Landing
 from kitty_host.report import note
 from kitty_host.state import ACCEPTED, LANDED, State
 from kitty_merge.candidate import SQUASH, conflicts_between, lane_heads, squashed
@@ -61,8 +62,11 @@ def merge(
 
 def _merge(call: Invocation, strategy: str, dry_run: bool, keep_worktrees: bool) -> None:
     _refuse_foreign_state(call)
-    if not dry_run and recover(call.repo):
-        note("Finished what an interrupted landing had begun.")
+    if not dry_run:
+        recovery = recover(call.repo)
+        if recovery.missions:
+            note("Finished what an interrupted landing had begun.")
+        _name_rescued(map(str, recovery.rescued))
     mission = call.mission = call.mission.refresh()
     before = call.state()
     if not before.is_open and before.last_other(LANDED):
@@ -91,7 +95,8 @@ def _merge(call: Invocation, strategy: str, dry_run: bool, keep_worktrees: bool)
         )
         return
     note(f"Landing {len(candidate.heads)} lanes on {mission.target} …")
-    landing = call.plugins.required("kitty_merge", candidate=candidate)
+    landing: Landing = call.plugins.required("kitty_merge", candidate=candidate)
+    _name_rescued(landing.rescued)
     call.mission = mission.refresh()
     seen = {event.event_id for event in before.events}
     announce(call.plugins, call.mission, [row for row in call.mission.ledger.rows() if event_id_of(row) not in seen])
@@ -99,6 +104,11 @@ def _merge(call: Invocation, strategy: str, dry_run: bool, keep_worktrees: bool)
     if not keep_worktrees:
         _remove_worktrees(call)
     _print_receipt(call, _required_receipt(call))
+
+
+def _name_rescued(places: Iterable[str]) -> None:
+    for place in places:
+        note(f"A file of yours was in the way and is now {place}")
 
 
 def _already_landed(call: Invocation, state: State, keep_worktrees: bool, dry_run: bool) -> None:

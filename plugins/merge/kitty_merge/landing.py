@@ -20,7 +20,7 @@ from kitty_host.files import atomic_write, lock, remove
 from kitty_host.ledger.event import Row, encode, envelope, transition, ulid
 from kitty_host.ledger.log import FILE
 from kitty_host.ledger.machine import APPROVED, DONE
-from kitty_host.mission import META, Mission, encode_meta
+from kitty_host.mission import META, Mission, encode_meta, read_mission
 from kitty_host.records import Candidate, Landing, LaneAccount
 from kitty_host.repo import MISSIONS, Repo
 from kitty_host.state import LANDED, State
@@ -84,13 +84,13 @@ def land(candidate: Candidate) -> Landing:
                 _write_journal(repo, journal)
                 journalled = True
                 _move_refs(repo, candidate, journal)
-                _complete(repo, mission, journal, final.ledger_lines)
+                rescued = _complete(repo, mission, journal, final.ledger_lines)
         except BaseException:
             if not journalled or repo.git.commit_of(candidate.target) == candidate.old:
                 _forget(repo, mission, checkouts)
             raise
         _after(repo, mission)
-    return evolve(final.landing, new=final.new)
+    return evolve(final.landing, new=final.new, rescued=tuple(map(str, rescued)))
 
 
 @contextlib.contextmanager
@@ -100,13 +100,21 @@ def merge_lock(repo: Repo) -> Iterator[None]:
         yield
 
 
-def recover(repo: Repo) -> list[str]:
-    """Finish or forget every landing that was begun; returns the ids of the missions that had one.
+class Recovery(NamedTuple):
+    """What was left of landings that were begun."""
+
+    missions: list[str]
+    rescued: list[Path]
+    """Where files of the user's were moved."""
+
+
+def recover(repo: Repo) -> Recovery:
+    """Finish or forget every landing that was begun.
 
     Errors: `LOCK_HELD`, `MERGE_INCOMPLETE`.
     """
     if not any(_journals(repo).glob("*")):
-        return []
+        return Recovery([], [])
     with merge_lock(repo):
         return _recover_all(repo)
 
@@ -229,7 +237,8 @@ def _derived(state: State, seed: bytes) -> tuple[Iterator[str], Iterator[str]]:
 
 
 def _stored(landing: Landing) -> bytes:
-    return (json.dumps({"schema": "kitty.landing/1", **asdict(landing)}, indent=1, sort_keys=True) + "\n").encode()
+    told = asdict(landing, filter=lambda field, _: field.name != "rescued")
+    return (json.dumps({"schema": "kitty.landing/1", **told}, indent=1, sort_keys=True) + "\n").encode()
 
 
 def _next_number(mission: Mission, old: str) -> int:
@@ -281,7 +290,8 @@ def _journal(candidate: Candidate, final: _Final, checkouts: Sequence[Checkout])
     git = mission.repo.git
     rescue: dict[str, list[str]] = {}
     for checkout in checkouts:
-        rescue[str(checkout.path)] = checkout.prepare(candidate.old, final.new, final.own)
+        own = final.own if checkout.holds_the_live_ledger else {}
+        rescue[str(checkout.path)] = checkout.prepare(candidate.old, final.new, own)
     previous = git.commit_of(mission.ledger.ref)
     ledger_commit = mission.ledger.commit(
         git, final.ledger_lines, f"Landing of {mission.slug}\n", [previous] if previous else []
@@ -324,14 +334,15 @@ def _move_refs(repo: Repo, candidate: Candidate, journal: Journal) -> None:
         ) from error
 
 
-def _complete(repo: Repo, mission: Mission, journal: Journal, lines: Sequence[bytes]) -> None:
-    """Under the status lock, after the ref moved: the live ledger, then the checkouts."""
+def _complete(repo: Repo, mission: Mission, journal: Journal, lines: Sequence[bytes]) -> list[Path]:
+    """Under the status lock, after the ref moved: the live ledger, then the checkouts. Returns where ignored files were moved."""
+    rescued: list[Path] = []
     _append_missing(mission, lines)
     for checkout in checkouts_of(repo, journal.target, _tokens(repo, mission)):
         if str(checkout.path) in journal.checkouts:
-            for path in journal.rescue.get(str(checkout.path), []):
-                checkout.rescue(path)
+            rescued += [checkout.rescue(path) for path in journal.rescue.get(str(checkout.path), [])]
             checkout.finish(journal.old, journal.new)
+    return rescued
 
 
 def _append_missing(mission: Mission, lines: Sequence[bytes]) -> None:
@@ -349,10 +360,8 @@ def _after(repo: Repo, mission: Mission) -> None:
 # Recovery
 
 
-def _recover_all(repo: Repo) -> list[str]:
-    from kitty_host.mission import read_mission
-
-    found: list[str] = []
+def _recover_all(repo: Repo) -> Recovery:
+    found = Recovery([], [])
     for path in sorted(_journals(repo).glob("*.json")):
         journal = Journal(**json.loads(path.read_bytes()))
         directory = Path(journal.directory)
@@ -361,8 +370,8 @@ def _recover_all(repo: Repo) -> list[str]:
             if (directory / META).exists()
             else Mission(repo, directory, {"mission_id": journal.mission_id})
         )
-        _recover(repo, mission, journal)
-        found.append(journal.mission_id)
+        found.rescued.extend(_recover(repo, mission, journal))
+        found.missions.append(journal.mission_id)
     # Locks that were taken before there was a journal.
     for tokens in _journals(repo).glob("*.tokens"):
         for token in tokens.glob("token-*"):
@@ -373,7 +382,8 @@ def _recover_all(repo: Repo) -> list[str]:
     return found
 
 
-def _recover(repo: Repo, mission: Mission, journal: Journal) -> None:
+def _recover(repo: Repo, mission: Mission, journal: Journal) -> list[Path]:
+    rescued: list[Path] = []
     git = repo.git
     now = git.commit_of(journal.target)
     checkouts = [
@@ -382,7 +392,7 @@ def _recover(repo: Repo, mission: Mission, journal: Journal) -> None:
     landed = now is not None and git.is_ancestor(journal.new, now)
     if not landed:
         _forget(repo, mission, checkouts)
-        return
+        return rescued
     if now != journal.new and any(checkout.holds_lock() for checkout in checkouts):
         raise KittyError(
             "MERGE_INCOMPLETE",
@@ -395,8 +405,10 @@ def _recover(repo: Repo, mission: Mission, journal: Journal) -> None:
         for checkout in checkouts if now == journal.new else []:
             if checkout.holds_lock() or _is_behind(checkout, journal):
                 checkout.take_lock()
-                checkout.roll_forward(journal.old, journal.new, journal.own_entries())
+                own = journal.own_entries() if checkout.holds_the_live_ledger else {}
+                rescued += checkout.roll_forward(journal.old, journal.new, own)
     _after(repo, mission)
+    return rescued
 
 
 def _is_behind(checkout: Checkout, journal: Journal) -> bool:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from kitty_host.api import KittyError
-from kitty_host.files import make_directory
+from kitty_host.files import make_directory, sweep, temporary
 from kitty_host.git import Git
 from kitty_host.repo import Repo
 
@@ -77,7 +76,8 @@ def scratch_index(repo: Repo) -> Iterator[Git]:
     """Git with an index of its own, gone afterwards."""
     directory = repo.state / "tmp"
     make_directory(directory)
-    path = directory / f"index-{secrets.token_hex(8)}"
+    sweep(directory)
+    path = temporary(directory)
     try:
         yield repo.git.with_environment(GIT_INDEX_FILE=str(path))
     finally:

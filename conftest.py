@@ -1,0 +1,36 @@
+"""What holds for every test of the workspace: in CI, a skipped test is a failed run."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember what was skipped; with xdist this runs in the process that decides about the exit code."""
+    if report.skipped:
+        _skipped.append(report.nodeid)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """A whole module can be skipped while it is collected."""
+    if report.skipped:
+        _skipped.append(report.nodeid)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run."""
+    if _skipped and os.environ.get("CI") == "true":
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name them."""
+    if _skipped and os.environ.get("CI") == "true":
+        terminalreporter.write_sep("=", "skipped in CI, which fails the run", red=True)
+        for nodeid in _skipped:
+            terminalreporter.write_line(nodeid)

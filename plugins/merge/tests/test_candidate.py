@@ -1,0 +1,172 @@
+"""The candidate: built from objects only, known by its key, and judged before anything moves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kitty_host.api import KittyError
+from kitty_merge.candidate import account, build, conflicts_between, objections, squashed
+from kitty_merge.workspace import worktree_path
+
+if TYPE_CHECKING:
+    from conftest import Yard
+
+
+def codes(yard: Yard) -> list[str]:
+    return [finding.code for finding in objections(build(yard.mission))]
+
+
+def two_lanes(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"), yard.package("WP02"))
+    yard.finish("WP01")
+    yard.finish("WP02")
+
+
+def test_building_moves_nothing(yard: Yard) -> None:
+    two_lanes(yard)
+    before = (yard.project.git("for-each-ref"), yard.status())
+    candidate = build(yard.mission)
+    assert (yard.project.git("for-each-ref"), yard.status()) == before
+    assert yard.project.git("ls-tree", "--name-only", candidate.tip).splitlines()[-2:] == ["wp01.txt", "wp02.txt"]
+
+
+def test_the_key_ignores_the_missions_records_and_nothing_else(yard: Yard) -> None:
+    two_lanes(yard)
+    key = build(yard.mission).key
+    yard.project.record(yard.mission, "WP01", "approved")
+    assert build(yard.mission).key == key
+    yard.project.commit("unrelated.txt")
+    moved = build(yard.mission).key
+    assert moved != key
+    yard.work("WP01", "more\n")
+    assert build(yard.mission).key != moved
+
+
+def test_lanes_that_conflict_refuse_and_name_lane_and_paths(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"), yard.package("WP02"))
+    yard.finish("WP01", "one\n", path="shared.txt")
+    yard.finish("WP02", "two\n", path="shared.txt")
+    with pytest.raises(KittyError, match="MERGE_CONFLICT") as caught:
+        build(yard.mission)
+    assert caught.value.details == {"lane": "lane-b", "paths": ["shared.txt"]}
+
+
+def test_the_preview_tells_every_pair(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"), yard.package("WP02"), yard.package("WP03"))
+    yard.finish("WP01", "one\n", path="shared.txt")
+    yard.finish("WP02", "two\n", path="shared.txt")
+    yard.finish("WP03")
+    unclean = [(pair["a"], pair["b"], pair["paths"]) for pair in conflicts_between(yard.mission) if not pair["clean"]]
+    assert unclean == [("lane-a", "lane-b", ["shared.txt"])]
+    assert len(conflicts_between(yard.mission)) == 6
+
+
+def test_nothing_objects_to_approved_work(yard: Yard) -> None:
+    two_lanes(yard)
+    assert codes(yard) == []
+
+
+def test_unapproved_work_objects(yard: Yard) -> None:
+    two_lanes(yard)
+    yard.project.record(yard.mission, "WP01", "in_progress")
+    assert codes(yard) == ["MERGE_NOT_APPROVED"]
+
+
+def test_a_commit_after_the_approval_objects(yard: Yard) -> None:
+    two_lanes(yard)
+    yard.work("WP01", "unreviewed\n")
+    yard.project.record(yard.mission, "WP01", "approved")
+    assert codes(yard) == ["MERGE_HEAD_MOVED"]
+
+
+def test_a_lane_that_was_reset_objects(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"))
+    yard.finish("WP01")
+    yard.project.git("reset", "--hard", "--quiet", "HEAD^", where=yard.start("WP01").path)
+    assert "MERGE_HEAD_MOVED" in codes(yard)
+
+
+def test_an_approved_lane_that_is_gone_objects(yard: Yard) -> None:
+    two_lanes(yard)
+    yard.project.git("worktree", "remove", "--force", str(worktree_path(yard.mission, "lane-a")))
+    yard.project.git("branch", "-D", yard.branch("WP01"))
+    assert codes(yard) == ["MERGE_INCOMPLETE"]
+
+
+def test_a_branch_that_no_lane_owns_objects(yard: Yard) -> None:
+    two_lanes(yard)
+    stray = yard.branch("WP01").replace("lane-a", "lane-x")
+    yard.project.git("branch", stray, "main")
+    assert codes(yard) == []
+    tree = yard.project.git("rev-parse", "main^{tree}")
+    yard.project.git("branch", "--force", stray, yard.project.git("commit-tree", "-p", "main", "-m", "stray", tree))
+    assert codes(yard) == ["MERGE_INCOMPLETE"]
+
+
+def test_cancelled_work_needs_nothing(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"), yard.package("WP02"))
+    yard.finish("WP01")
+    yard.project.record(yard.mission, "WP02", "canceled")
+    assert codes(yard) == []
+
+
+def test_the_account_names_every_path_deletions_included(yard: Yard) -> None:
+    yard.project.commit("old.txt", "old\n")
+    yard.plan(yard.package("WP01", owns="**"))
+    workspace = yard.start("WP01")
+    yard.project.git("rm", "--quiet", "old.txt", where=workspace.path)
+    yard.project.git("commit", "--quiet", "-m", "remove", where=workspace.path)
+    yard.finish("WP01")
+    (lane,) = account(build(yard.mission))
+    assert {(path.path, bool(path.old), bool(path.new), path.how) for path in lane.paths} == {
+        ("old.txt", True, False, "lane"),
+        ("wp01.txt", False, True, "lane"),
+    }
+    assert len(lane.commits) == 2
+
+
+def test_what_both_sides_changed_is_accounted_as_merged(yard: Yard) -> None:
+    lines = [f"{number}\n" for number in range(9)]
+    yard.project.commit("both.txt", "".join(lines))
+    yard.plan(yard.package("WP01"), yard.package("WP02"))
+    yard.finish("WP01", "".join(["first\n", *lines[1:]]), path="both.txt")
+    yard.finish("WP02", "".join([*lines[:-1], "last\n"]), path="both.txt")
+    assert {path.how for lane in account(build(yard.mission)) for path in lane.paths} == {"merged"}
+
+
+def test_a_dropped_path_refuses(yard: Yard) -> None:
+    from attrs import evolve
+
+    two_lanes(yard)
+    candidate = build(yard.mission)
+    git = yard.mission.repo.git
+    from kitty_merge import trees
+
+    tree = trees.with_entries(yard.mission.repo, candidate.tip, {"wp02.txt": None})
+    planted = trees.commit(git, tree, [candidate.tip], "drop")
+    with pytest.raises(KittyError, match=r"MERGE_INCOMPLETE.*wp02\.txt"):
+        account(evolve(candidate, tip=planted))
+
+
+def test_a_dropped_lane_refuses(yard: Yard) -> None:
+    from attrs import evolve
+
+    two_lanes(yard)
+    candidate = build(yard.mission)
+    with pytest.raises(KittyError, match=r"MERGE_INCOMPLETE.*not in the result"):
+        account(evolve(candidate, tip=candidate.old))
+
+
+def test_squash_is_one_commit_with_the_same_tree(yard: Yard) -> None:
+    two_lanes(yard)
+    merged = build(yard.mission)
+    candidate = squashed(merged)
+    git = yard.project.git
+    assert git("rev-parse", f"{candidate.tip}^{{tree}}") == git("rev-parse", f"{merged.tip}^{{tree}}")
+    assert git("rev-parse", f"{candidate.tip}^@") == candidate.old
+    for lane_id, head in candidate.heads:
+        assert f"Kitty-Lane: {lane_id} {head}" in git("log", "-1", "--format=%B", candidate.tip)
+    assert candidate.key == merged.key
+    account(candidate)

@@ -1,0 +1,303 @@
+"""The landing: one move of the target, checkouts that follow, no byte of the user's lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Yard
+
+
+def ready(yard: Yard, *, planning: bool = False) -> None:
+    """Two lanes, and a planning artefact if asked for, all approved."""
+    packages = [yard.package("WP01"), yard.package("WP02")]
+    if planning:
+        packages.append(yard.package("WP03", owns="docs/**", execution_mode="planning_artifact"))
+    yard.plan(*packages)
+    yard.finish("WP01")
+    yard.finish("WP02", path="sub/wp02.txt")
+    if planning:
+        yard.finish("WP03", path="docs/a.md")
+
+
+def refused(yard: Yard, code: str) -> str:
+    """The message of a refusal that moved nothing."""
+    before = (yard.project.git("for-each-ref", "refs/heads"), yard.status(), yard.mission.ledger.live.read_bytes())
+    done = yard.project.kitty("merge", "--json")
+    assert (done.exit_code, done.code) == (1, code), done
+    assert (
+        yard.project.git("for-each-ref", "refs/heads"),
+        yard.status(),
+        yard.mission.ledger.live.read_bytes(),
+    ) == before
+    assert not list((yard.root / ".git").rglob("index.lock"))
+    assert not list((yard.root / ".git/kitty/merge").glob("*"))
+    return str(done.json["message"])
+
+
+@pytest.mark.parametrize("strategy", ["merge", "squash"])
+def test_everything_approved_is_on_the_target_and_the_checkout_is_clean(yard: Yard, strategy: str) -> None:
+    ready(yard, planning=True)
+    old = yard.project.git("rev-parse", "main")
+    done = yard.project.kitty("merge", "--json", "--strategy", strategy)
+    assert done.exit_code == 0, done
+    assert yard.status() == ""
+    assert yard.project.git("rev-parse", "main") == done.json["new"]
+    assert yard.project.git("fsck", "--no-dangling") == ""
+    for path in ("wp01.txt", "sub/wp02.txt", "docs/a.md"):
+        assert yard.tree(path).exists()
+    heads = [lane["head"] for lane in done.json["lanes"]]
+    if strategy == "merge":
+        assert yard.project.git("rev-list", *heads, "--not", "main") == ""
+    else:
+        assert yard.project.git("rev-list", "--count", f"{old}..main") == "1"
+
+
+def test_the_receipt_equals_a_count_by_plain_git(yard: Yard) -> None:
+    ready(yard, planning=True)
+    receipt = yard.project.kitty("merge", "--json").json["receipt"]
+    told = {path["path"]: path["new"] for lane in receipt["lanes"] for path in lane["paths"]}
+    changed = yard.project.git(
+        "diff", "--name-only", receipt["old"], receipt["new"], "--", ".", ":!kitty-specs"
+    ).splitlines()
+    assert told == {path: yard.project.git("rev-parse", f"{receipt['new']}:{path}") for path in changed}
+    assert yard.project.kitty("merge", "--receipt", "--json", "--mission", yard.mission.slug).json["receipt"] == receipt
+
+
+def test_the_ledger_and_the_number_land_in_the_same_tree(yard: Yard) -> None:
+    ready(yard)
+    yard.project.kitty("merge")
+    directory = f"kitty-specs/{yard.mission.slug}"
+    live = yard.tree(f"{directory}/status.events.jsonl").read_text()
+    assert yard.project.git("show", f"main:{directory}/status.events.jsonl") + "\n" == live
+    assert json.loads(yard.project.git("show", f"main:{directory}/meta.json"))["mission_number"] == 1
+    assert json.loads(yard.tree(f"{directory}/meta.json").read_text())["mission_number"] == 1
+    assert [json.loads(line).get("event_type") for line in live.splitlines()][-1] == "MissionLanded"
+    assert yard.lane_of("WP01") == yard.lane_of("WP02") == "done"
+
+
+def test_doing_it_again_does_nothing(yard: Yard) -> None:
+    ready(yard)
+    first = yard.project.kitty("merge", "--json")
+    before = yard.project.snapshot()
+    again = yard.project.kitty("merge", "--json", "--mission", yard.mission.slug)
+    assert (again.exit_code, again.json) == (0, first.json)
+    assert yard.project.snapshot() == before
+
+
+def test_a_dry_run_moves_nothing(yard: Yard) -> None:
+    ready(yard)
+    before = (yard.project.git("for-each-ref"), yard.status())
+    done = yard.project.kitty("merge", "--dry-run", "--json")
+    assert (done.exit_code, done.json["new"]) == (0, None)
+    assert (yard.project.git("for-each-ref"), yard.status()) == before
+
+
+def test_two_missions_get_numbers_one_after_the_other(yard: Yard) -> None:
+    ready(yard)
+    yard.project.kitty("merge")
+    yard.plan(yard.package("WP01", owns="other.txt"))
+    yard.finish("WP01", path="other.txt")
+    assert yard.project.kitty("merge", "--mission", yard.mission.slug).exit_code == 0
+    assert yard.mission.refresh().meta["mission_number"] == 2
+
+
+def test_worktrees_are_removed_or_kept(yard: Yard) -> None:
+    ready(yard)
+    yard.project.kitty("merge", "--keep-worktrees")
+    assert len(list((yard.root / ".worktrees").iterdir())) == 2
+    yard.project.kitty("merge", "--mission", yard.mission.slug)
+    assert not (yard.root / ".worktrees").exists()
+
+
+def test_the_target_is_checked_out_nowhere(yard: Yard) -> None:
+    ready(yard)
+    yard.project.git("switch", "--quiet", "-c", "elsewhere")
+    done = yard.project.kitty("merge", "--json")
+    assert done.exit_code == 0, done
+    assert yard.project.git("rev-parse", "main") == done.json["new"]
+    assert not yard.tree("wp01.txt").exists()
+    assert [line for line in yard.status().splitlines() if "status.events.jsonl" not in line] == []
+    yard.project.git("switch", "--quiet", "--force", "main")
+    assert yard.tree("wp01.txt").exists()
+
+
+def test_the_target_is_checked_out_in_another_worktree(yard: Yard) -> None:
+    ready(yard)
+    yard.project.git("switch", "--quiet", "-c", "elsewhere")
+    other = yard.root.parent / "second"
+    yard.project.git("worktree", "add", "--quiet", str(other), "main")
+    assert yard.project.kitty("merge").exit_code == 0
+    assert (other / "wp01.txt").exists()
+    assert yard.project.git("status", "--porcelain", where=other) == ""
+
+
+# What the user has lying about
+
+
+def test_untracked_files_elsewhere_do_not_matter_whatever_their_names(yard: Yard) -> None:
+    ready(yard)
+    names = ["with space", "line\nbreak", "ümläut", "sub/mine", '"quoted"', "-n"]
+    for name in names:
+        yard.project.write(name, "mine\n")
+    assert yard.project.kitty("merge").exit_code == 0
+    assert {yard.tree(name).read_text() for name in names} == {"mine\n"}
+
+
+def test_staged_and_unstaged_changes_elsewhere_stay_as_they_are(yard: Yard) -> None:
+    yard.project.commit("staged.txt")
+    yard.project.commit("unstaged.txt")
+    ready(yard)
+    yard.project.write("staged.txt", "staged\n")
+    yard.project.git("add", "staged.txt")
+    yard.project.write("unstaged.txt", "unstaged\n")
+    yard.project.write("added.txt", "added\n")
+    yard.project.git("add", "added.txt")
+    assert yard.project.kitty("merge").exit_code == 0
+    assert yard.status().splitlines() == ["A  added.txt", "M  staged.txt", " M unstaged.txt"]
+
+
+@pytest.mark.parametrize("staged", [False, True], ids=["unstaged", "staged"])
+def test_changes_of_a_path_that_would_be_written_refuse(yard: Yard, staged: bool) -> None:
+    yard.project.commit("wp01.txt", "before\n")
+    ready(yard)
+    yard.project.write("wp01.txt", "mine\n")
+    if staged:
+        yard.project.git("add", "wp01.txt")
+    assert "wp01.txt" in refused(yard, "MERGE_DIRTY")
+    assert yard.tree("wp01.txt").read_text() == "mine\n"
+
+
+def test_a_file_that_the_user_deleted_and_the_landing_changes_refuses(yard: Yard) -> None:
+    yard.project.commit("wp01.txt", "before\n")
+    ready(yard)
+    yard.tree("wp01.txt").unlink()
+    assert "wp01.txt" in refused(yard, "MERGE_DIRTY")
+
+
+@pytest.mark.parametrize("place", ["wp01.txt", "sub"], ids=["the path", "its parent"])
+def test_an_untracked_file_in_the_way_refuses_and_is_named(yard: Yard, place: str) -> None:
+    ready(yard)
+    yard.project.write(place, "mine\n")
+    assert place in refused(yard, "MERGE_IN_THE_WAY")
+    assert yard.tree(place).read_text() == "mine\n"
+
+
+def test_the_same_content_is_adopted(yard: Yard) -> None:
+    yard.project.commit("wp02.txt", "before\n")
+    ready(yard)
+    yard.project.write("wp01.txt", "work\n")
+    inode = yard.tree("wp01.txt").stat().st_ino
+    assert yard.project.kitty("merge").exit_code == 0
+    assert yard.tree("wp01.txt").stat().st_ino == inode
+    assert yard.status() == ""
+
+
+def test_an_ignored_file_in_the_way_is_kept_in_the_rescue_folder(yard: Yard) -> None:
+    yard.project.commit(".gitignore", ".worktrees/\nwp01.txt\n")
+    ready(yard)
+    yard.project.write("wp01.txt", "mine\n")
+    done = yard.project.kitty("merge")
+    assert done.exit_code == 0, done
+    assert yard.tree("wp01.txt").read_text() == "work\n"
+    (kept,) = (path for path in (yard.root / ".git/kitty/rescue").rglob("wp01.txt"))
+    assert kept.read_text() == "mine\n"
+    assert str(kept) in done.stderr
+
+
+def test_somebody_at_work_in_the_checkout_is_not_disturbed(yard: Yard) -> None:
+    ready(yard)
+    lock = yard.project.write(".git/index.lock", "")
+    done = yard.project.kitty("merge", "--json")
+    assert (done.exit_code, done.code) == (1, "LOCK_HELD")
+    assert lock.exists()
+    lock.unlink()
+    assert yard.project.kitty("merge").exit_code == 0
+
+
+def test_stale_stat_data_does_not_matter(yard: Yard) -> None:
+    yard.project.commit("wp01.txt", "before\n")
+    ready(yard)
+    yard.project.write("wp01.txt", "before\n")
+    assert yard.project.kitty("merge").exit_code == 0
+    assert yard.status() == ""
+
+
+# Who may land
+
+
+def test_unapproved_work_refuses(yard: Yard) -> None:
+    ready(yard)
+    yard.project.record(yard.mission, "WP01", "in_progress")
+    refused(yard, "MERGE_NOT_APPROVED")
+
+
+def test_a_lane_that_moved_since_its_approval_refuses(yard: Yard) -> None:
+    ready(yard)
+    yard.project.commit(
+        "late.txt", where=yard.root / ".worktrees" / Path(yard.branch("WP01")).name.removeprefix("mission-")
+    )
+    refused(yard, "MERGE_HEAD_MOVED")
+
+
+def test_another_tools_unfinished_merge_refuses_and_is_left_alone(yard: Yard) -> None:
+    ready(yard)
+    state = yard.project.write(".kittify/runtime/merge/01X/state.json", "{}")
+    assert "state.json" in refused(yard, "MERGE_FOREIGN_STATE")
+    assert state.read_text() == "{}"
+
+
+def test_rebase_is_no_strategy(yard: Yard) -> None:
+    ready(yard)
+    yard.project.commit(".kittify/config.yaml", "merge:\n  strategy: rebase\n")
+    assert "rebase" in refused(yard, "CONFIG_INVALID")
+
+
+GATE = """
+from kitty_host.api import hookimpl
+
+@hookimpl
+def kitty_gates(candidate):
+    return []
+"""
+
+
+def accept(yard: Yard, key: str, *, ok: bool = True) -> None:
+    from kitty_host.ledger.event import envelope, new_id, now
+    from kitty_host.state import ACCEPTED
+
+    row = envelope(ACCEPTED, {"key": key, "gates": [{"name": "tests", "ok": ok}]}, aggregate_id=yard.mission.mission_id)
+    yard.mission.ledger.append([{**row, "event_id": new_id(), "timestamp": now()}])
+
+
+def test_where_a_plugin_has_gates_an_acceptance_of_this_very_result_is_needed(
+    yard: Yard, install_plugin: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kitty_merge.candidate import build
+
+    monkeypatch.setenv("KITTY_PLUGINS", "merge,gate")
+    install_plugin("gate", GATE)  # type: ignore[operator]
+    ready(yard)
+    assert "not accepted yet" in refused(yard, "MERGE_NOT_ACCEPTED")
+    accept(yard, "0" * 64)
+    refused(yard, "MERGE_NOT_ACCEPTED")
+    accept(yard, build(yard.mission).key, ok=False)
+    refused(yard, "MERGE_NOT_ACCEPTED")
+    accept(yard, build(yard.mission).key)
+    yard.project.commit("unrelated.txt")
+    assert "moved since" in refused(yard, "MERGE_NOT_ACCEPTED")
+    accept(yard, build(yard.mission).key)
+    done = yard.project.kitty("merge", "--json")
+    assert done.exit_code == 0, done
+    assert done.json["receipt"]["gates"] == ["tests"]
+
+
+def test_without_gates_approvals_suffice_and_the_landing_says_so(yard: Yard) -> None:
+    ready(yard)
+    done = yard.project.kitty("merge")
+    assert "No gate is installed" in done.stderr
+    assert "gates: none ran" in done.stdout

@@ -1,0 +1,132 @@
+"""Workspaces: a base made of approved dependencies, idempotent, safe under many at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kitty_host.api import KittyError
+from kitty_merge.workspace import DATABASE, ENV_FILE, environment, find, worktree_path
+
+if TYPE_CHECKING:
+    from conftest import Yard
+
+
+def test_a_lane_starts_at_the_target(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"))
+    workspace = yard.start("WP01")
+    assert workspace.base == workspace.head == yard.project.git("rev-parse", "main")
+    assert yard.project.git("symbolic-ref", "--short", "HEAD", where=workspace.path) == workspace.branch
+    assert workspace.branch.startswith("kitty/mission-demo-")
+    assert workspace.branch.endswith("-lane-a")
+
+
+def test_asking_again_gives_the_same(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"))
+    first = yard.start("WP01")
+    yard.work("WP01")
+    assert yard.start("WP01").path == first.path
+    assert (first.path / "wp01.txt").exists()
+
+
+def test_a_dependent_lane_starts_at_the_approved_commit(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"), yard.package("WP02", "WP01"), yard.package("WP03", "WP01"))
+    approved = yard.finish("WP01")
+    yard.work("WP02", "not approved\n")
+    workspace = yard.start("WP03")
+    assert workspace.base == approved
+    assert (workspace.path / "wp01.txt").exists()
+    assert not (workspace.path / "wp02.txt").exists()
+
+
+def test_several_dependencies_are_merged_into_a_base(yard: Yard) -> None:
+    mission = yard.plan(yard.package("WP01"), yard.package("WP02"), yard.package("WP03", "WP01", "WP02"))
+    heads = [yard.finish("WP01"), yard.finish("WP02")]
+    workspace = yard.start("WP03")
+    assert sorted(path.name for path in workspace.path.glob("wp*.txt")) == ["wp01.txt", "wp02.txt"]
+    assert yard.project.git("rev-parse", f"refs/kitty/{mission.mission_id}/base/WP03") == workspace.base
+    for head in heads:
+        yard.project.git("merge-base", "--is-ancestor", head, workspace.base)
+
+
+def test_dependencies_that_conflict_fail_and_name_the_path(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"), yard.package("WP02"), yard.package("WP03", "WP01", "WP02"))
+    yard.finish("WP01", "one\n", path="shared.txt")
+    yard.finish("WP02", "two\n", path="shared.txt")
+    with pytest.raises(KittyError, match=r"WORKTREE_ALLOC_FAILED.*shared\.txt"):
+        yard.start("WP03")
+    assert not worktree_path(yard.mission, "lane-c").exists()
+
+
+def test_a_dependency_approved_later_is_brought_into_the_lane(yard: Yard) -> None:
+    yard.plan(
+        yard.package("WP01"),
+        yard.package("WP02", owns="shared/**"),
+        yard.package("WP03", "WP01", owns="shared/x"),
+    )
+    yard.finish("WP02", path="shared/y")
+    approved = yard.finish("WP01")
+    workspace = yard.start("WP03")
+    yard.project.git("merge-base", "--is-ancestor", approved, "HEAD", where=workspace.path)
+    assert (workspace.path / "shared" / "y").exists()
+
+
+def test_a_place_that_is_taken_fails_and_is_left_alone(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"))
+    theirs = yard.project.write(f".worktrees/{worktree_path(yard.mission, 'lane-a').name}/mine", "mine\n")
+    with pytest.raises(KittyError, match="WORKTREE_ALLOC_FAILED"):
+        yard.start("WP01")
+    assert theirs.read_text() == "mine\n"
+
+
+def test_a_removed_worktree_is_made_again_with_its_commits(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"))
+    commit = yard.work("WP01")
+    yard.project.git("worktree", "remove", "--force", str(worktree_path(yard.mission, "lane-a")))
+    assert find(yard.mission.package("WP01"), yard.mission).path is None
+    assert yard.start("WP01").head == commit
+
+
+def test_a_planning_artefact_has_no_worktree(yard: Yard) -> None:
+    yard.plan(yard.package("WP01", execution_mode="planning_artifact"))
+    workspace = yard.start("WP01")
+    assert workspace.path is None
+    assert not (yard.root / ".worktrees").exists()
+
+
+def test_many_at_once_get_a_worktree_each(yard: Yard) -> None:
+    names = [f"WP{number:02}" for number in range(1, 7)]
+    yard.plan(*(yard.package(name) for name in names))
+    script = (
+        "import sys; from pathlib import Path; from kitty_host.repo import Repo; from kitty_host.mission import find_missions;"
+        "from kitty_merge.workspace import allocate;"
+        "m = find_missions(Repo.find(Path.cwd()))[0]; allocate(m.package(sys.argv[1]), m)"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", script, name], cwd=yard.root) for name in [*names, *names]]
+    assert [process.wait() for process in running] == [0] * 12
+    assert len(list((yard.root / ".worktrees").iterdir())) == 6
+    assert [line for line in yard.status().splitlines() if not line.endswith("status.events.jsonl")] == []
+
+
+def test_each_lane_has_a_database_name_of_its_own(yard: Yard) -> None:
+    mission = yard.plan(yard.package("WP01"), yard.package("WP02"))
+    first, second = yard.start("WP01"), yard.start("WP02")
+    assert first.env[DATABASE] != second.env[DATABASE]
+    assert (first.path / ENV_FILE).read_text() == f"{DATABASE}={first.env[DATABASE]}\n"
+    assert yard.project.git("status", "--porcelain", where=first.path) == ""
+    said = yard.project.kitty("lanes", "env", "lane-a")
+    assert said.stdout == f"export {DATABASE}={first.env[DATABASE]}\n"
+    assert environment(mission, "lane-a") == dict(first.env)
+
+
+def test_a_long_database_name_stays_unique_and_legal(yard: Yard) -> None:
+    mission = yard.project.mission("a-very-long-name-that-goes-on-and-on-and-says-nothing-new")
+    names = {environment(mission, f"lane-{letter}")[DATABASE] for letter in "abcdefgh"}
+    assert len(names) == 8
+    for name in names:
+        assert len(name.encode()) <= 63
+        assert name.replace("_", "").isalnum()
+        assert name == name.lower()
