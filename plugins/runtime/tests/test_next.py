@@ -1,0 +1,155 @@
+"""Decisions: a question changes nothing, an answer moves on only when the step is done, and "unknown" is never said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Road
+
+KEYS = {
+    "schema", "kind", "agent", "mission_slug", "mission", "mission_state", "action", "wp_id", "workspace_path", "prompt_file", "reason",
+    "guard_failures", "progress", "run_id", "step_id", "decision_id", "question", "options", "notes", "is_query", "preview_step",
+}  # fmt: skip
+
+
+def ask(road: Road, agent: str = "ada") -> dict[str, Any]:
+    return road("next", "--agent", agent)
+
+
+def answer(road: Road, result: str, agent: str = "ada", *, exit_code: int = 0) -> dict[str, Any]:
+    done = road.project.kitty("next", "--agent", agent, "--result", result, "--json")
+    assert done.exit_code == exit_code, done
+    return done.json
+
+
+def test_a_question_about_a_fresh_mission_neither_advances_nor_says_unknown(road: Road) -> None:
+    road("mission", "create", "demo")
+    before = road.project.snapshot()
+    for _ in range(6):
+        said = ask(road)
+        assert set(said) == KEYS
+        assert (said["kind"], said["is_query"], said["mission_state"], said["preview_step"]) == (
+            "query",
+            True,
+            "not_started",
+            "specify",
+        )
+        assert said["prompt_file"] is None
+    assert road.project.snapshot() == before
+    assert "unknown" not in str(said)
+
+
+def test_the_first_answer_only_issues_a_step(road: Road) -> None:
+    road("mission", "create", "demo")
+    said = answer(road, "success")
+    assert (said["kind"], said["mission_state"], said["action"]) == ("step", "specify", "specify")
+    assert said["run_id"] == said["step_id"]
+    assert Path(said["prompt_file"]).is_file()
+    assert Path(said["prompt_file"]).is_relative_to(road.root / ".git/kitty/prompts")
+    assert ask(road)["prompt_file"] == said["prompt_file"]
+
+
+def test_success_is_believed_only_when_the_step_is_done(road: Road) -> None:
+    road("mission", "create", "demo")
+    answer(road, "success")
+    before = road.mission.ledger.lines()
+    said = answer(road, "success", exit_code=1)
+    assert (said["kind"], said["mission_state"]) == ("blocked", "specify")
+    assert said["guard_failures"] == ["spec.md does not exist"]
+    assert road.mission.ledger.lines() == before
+    road.write("spec.md", "# S\n\n## Goal\n\ng\n\n## Requirements\n\nr\n\n## Done when\n\nd\n")
+    said = answer(road, "success")
+    assert (said["kind"], said["mission_state"]) == ("step", "plan")
+    assert said["run_id"] != said["step_id"]
+
+
+def test_a_failure_opens_a_way_back(road: Road) -> None:
+    road("mission", "create", "demo")
+    first = answer(road, "success")
+    again = answer(road, "failed")
+    assert (again["kind"], again["mission_state"]) == ("step", "specify")
+    assert again["step_id"] != first["step_id"]
+    assert "failed before" in again["notes"]
+
+
+def test_a_reported_obstacle_is_a_blocked_decision_and_the_next_answer_goes_on(road: Road) -> None:
+    road("mission", "create", "demo")
+    answer(road, "success")
+    said = answer(road, "blocked", exit_code=1)
+    assert said["kind"] == "blocked"
+    assert said["reason"]
+    assert said["guard_failures"]
+    assert answer(road, "success")["kind"] == "step"
+
+
+def test_the_whole_road_step_by_step(road: Road) -> None:
+    road.planned(("WP01",), ("WP02", "WP01"))
+    said = answer(road, "success")
+    assert (said["mission_state"], said["wp_id"]) == ("implement", "WP01")
+    assert "kitty implement WP01 --agent ada" in Path(said["prompt_file"]).read_text()
+    road.submitted("WP01")
+    said = answer(road, "success", exit_code=1)
+    assert said["kind"] == "blocked"
+    assert any("WP01 is for_review with ada" in failure for failure in said["guard_failures"])
+    said = answer(road, "success", "grace")
+    assert (said["mission_state"], said["wp_id"]) == ("review", "WP01")
+    road("review", "WP01", "--claim", "--agent", "grace")
+    assert answer(road, "success", "grace", exit_code=1)["guard_failures"]
+    road("review", "WP01", "--approve", "--agent", "grace")
+    said = answer(road, "success", "grace")
+    assert (said["mission_state"], said["wp_id"]) == ("implement", "WP02")
+    road.approved("WP02")
+    assert ask(road)["preview_step"] == "accept"
+
+
+def test_own_work_comes_first_and_a_review_before_new_work(road: Road) -> None:
+    road.planned(("WP01",), ("WP02",), ("WP03",))
+    road("implement", "WP02", "--agent", "ada")
+    assert ask(road)["wp_id"] == "WP02"
+    road.commit("WP02")
+    road("submit", "WP02", "--agent", "ada")
+    assert (ask(road)["preview_step"], ask(road)["wp_id"]) == ("implement", "WP01")
+    assert (ask(road, "grace")["preview_step"], ask(road, "grace")["wp_id"]) == ("review", "WP02")
+
+
+def test_a_planning_artefact_is_worked_on_in_the_canonical_checkout(road: Road) -> None:
+    road("mission", "create", "demo")
+    road.write("spec.md", "# S\n\n## Goal\n\ng\n\n## Requirements\n\nr\n\n## Done when\n\nd\n")
+    road.write("plan.md", "# P\n\n## Approach\n\na\n\n## Work packages\n\nw\n")
+    road.write("tasks.md", "# T\n\n## Work packages\n\nw\n")
+    road.package("WP01", mode="planning_artifact")
+    road("finalize")
+    said = ask(road)
+    assert (said["kind"], said["workspace_path"]) == ("query", None)
+    assert str(road.root) in said["notes"]
+
+
+def test_nothing_to_do_says_why(road: Road) -> None:
+    road.planned(("WP01",), ("WP02", "WP01"))
+    road("implement", "WP01", "--agent", "ada")
+    said = ask(road, "bob")
+    assert said["kind"] == "blocked"
+    assert said["guard_failures"] == ["WP01 is in_progress with ada", "WP02 depends on WP01, which is in_progress"]
+
+
+@pytest.mark.parametrize("corruption", ["spec", "tasks", "lanes", "config"])
+def test_a_corrupt_mission_is_never_unknown(road: Road, corruption: str) -> None:
+    road.planned()
+    place = {
+        "spec": road.mission.directory / "spec.md",
+        "tasks": road.mission.directory / "tasks/WP01-x.md",
+        "lanes": road.mission.directory / "lanes.json",
+        "config": road.root / ".kittify/config.yaml",
+    }[corruption]
+    place.write_bytes(b"\xff\x00{[")
+    before = road.project.snapshot()
+    done = road.project.kitty("next", "--json", "--agent", "ada")
+    assert done.exit_code in (0, 1), done
+    assert "unknown" not in done.stdout
+    assert "[QUERY" not in done.stdout
+    assert done.json.get("kind") in ("query", "blocked") or done.code
+    assert road.project.snapshot() == before

@@ -1,0 +1,230 @@
+"""From claim to approval: recorded before anything is allocated, submitted with evidence, approved as a commit, by somebody else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Road
+
+
+def steps(road: Road, wp_id: str = "WP01") -> list[str]:
+    return [row.to_lane for row in road.state.transitions(wp_id)]
+
+
+# Claiming
+
+
+def test_a_claim_is_recorded_and_then_the_place_is_allocated(road: Road) -> None:
+    road.planned()
+    said = road("implement", "WP01", "--agent", "ada")
+    assert steps(road) == ["planned", "claimed", "in_progress"]
+    assert said["branch"].endswith("-lane-a")
+    known = road.state.package_state("WP01")
+    assert known is not None
+    assert known.agent == "ada"
+
+
+@pytest.mark.parametrize("form", ["WP01", "wp01", "WP01/T001", "{slug}/WP01", "WP01-x.md"])
+def test_every_form_of_an_id_that_is_printed_is_understood(road: Road, form: str) -> None:
+    road.planned()
+    assert road("implement", form.format(slug=road.mission.slug))["wp_id"] == "WP01"
+
+
+def test_an_unknown_id_names_the_known_ones(road: Road) -> None:
+    road.planned(("WP01",), ("WP02",))
+    done = road.project.kitty("implement", "WP07", "--json")
+    assert (done.code, done.json["hint"]) == ("WP_NOT_FOUND", "it has: WP01, WP02")
+
+
+def test_asking_again_records_nothing_and_another_agent_is_refused(road: Road) -> None:
+    road.planned()
+    first = road("implement", "WP01", "--agent", "ada")
+    before = road.mission.ledger.lines()
+    assert road("implement", "WP01", "--agent", "ADA") == first
+    assert road.mission.ledger.lines() == before
+    assert "ada's" in road.refuses("TRANSITION_REFUSED", "implement", "WP01", "--agent", "bob")
+
+
+def test_a_failed_allocation_blocks_with_the_cause_and_a_retry_goes_on(road: Road) -> None:
+    road.planned()
+    broken = road.project.write("broken")
+    done = road.project.kitty("implement", "WP01", "--json", "--agent", "ada")
+    assert (done.exit_code, done.code) == (1, "WORKTREE_ALLOC_FAILED")
+    last = road.state.transitions("WP01")[-1].row
+    assert (last["to_lane"], last["reason"]) == ("blocked", "worktree_alloc_failed")
+    assert "the disk is full" in last["policy_metadata"]["evidence"]
+    broken.unlink()
+    road("implement", "WP01", "--agent", "bob")
+    assert steps(road)[-2:] == ["blocked", "in_progress"]
+    known = road.state.package_state("WP01")
+    assert known is not None
+    assert known.agent == "bob"
+
+
+def test_a_dependency_must_be_approved_first(road: Road) -> None:
+    road.planned(("WP01",), ("WP02", "WP01"))
+    assert "depends on WP01" in road.refuses("TRANSITION_REFUSED", "implement", "WP02")
+    road.submitted("WP01")
+    road.refuses("TRANSITION_REFUSED", "implement", "WP02", "--agent", "bob")
+    road("review", "WP01", "--claim", "--agent", "grace")
+    road("review", "WP01", "--approve", "--agent", "grace")
+    road("implement", "WP02")
+
+
+def test_two_packages_of_one_lane_are_never_worked_on_at_once(road: Road) -> None:
+    road.project.write("one-lane")
+    road.planned(("WP01",), ("WP02",))
+    road("implement", "WP01", "--agent", "ada")
+    assert "WP01" in road.refuses("TRANSITION_REFUSED", "implement", "WP02", "--agent", "bob")
+
+
+def test_the_ledger_and_not_the_front_matter_says_the_lane(road: Road) -> None:
+    road.planned()
+    path = road.mission.directory / "tasks/WP01-x.md"
+    path.write_text(path.read_text().replace("---\n\n#", "lane: done\n---\n\n#"))
+    assert road("status")["missions"][0]["packages"][0]["lane"] == "planned"
+
+
+# Submitting
+
+
+def test_the_evidence_is_the_commits(road: Road) -> None:
+    road.planned()
+    commit = road.submitted()
+    assert road.state.submission("WP01") == {"head": commit, "commits": 1}
+    assert road.lane("WP01") == "for_review"
+
+
+def test_nothing_to_review_refuses_unless_a_reason_is_given(road: Road) -> None:
+    road.planned()
+    road("implement", "WP01", "--agent", "ada")
+    road.refuses("TRANSITION_REFUSED", "submit", "WP01")
+    road("submit", "WP01", "--no-changes", "it was there already")
+    road("review", "WP01", "--claim", "--agent", "grace")
+    assert road("review", "WP01", "--approve", "--agent", "grace")["approved_commit"] is None
+    assert road.state.approved_commit("WP01") is None
+
+
+def test_somebody_elses_package_is_not_submitted(road: Road) -> None:
+    road.planned()
+    road("implement", "WP01", "--agent", "ada")
+    road.commit("WP01")
+    road.refuses("TRANSITION_REFUSED", "submit", "WP01", "--agent", "bob")
+
+
+def test_open_subtasks_stop_a_submission(road: Road) -> None:
+    road("mission", "create", "demo")
+    road.package("WP01", subtasks=("T001", "T002"))
+    road("finalize")
+    road("implement", "WP01", "--agent", "ada")
+    road.commit("WP01")
+    assert "T001, T002" in road.refuses("TRANSITION_REFUSED", "submit", "WP01")
+    road("mark-status", "T001", "--status", "done")
+    assert "T002" in road.refuses("TRANSITION_REFUSED", "submit", "WP01")
+    road("mark-status", "WP01/t002", "--status", "skipped")
+    road("submit", "WP01")
+
+
+# Reviewing
+
+
+def test_what_is_approved_is_a_commit(road: Road) -> None:
+    road.planned()
+    commit = road.approved()
+    assert road.state.approved_commit("WP01") == commit
+    row = road.state.transitions("WP01")[-1].row
+    assert row["review_result"]["reference"] == row["evidence"]["repos"][0]["commit"] == commit
+
+
+def test_the_reviewer_is_not_the_implementer(road: Road) -> None:
+    road.planned()
+    road.submitted(agent="ada")
+    assert "implemented" in road.refuses("TRANSITION_REFUSED", "review", "WP01", "--claim", "--agent", "Ada")
+
+
+def test_allowing_it_is_recorded(road: Road) -> None:
+    road.planned()
+    road.submitted(agent="ada")
+    road.project.write(".kittify/config.yaml", "review:\n  allow_self: true\n")
+    road("review", "WP01", "--claim", "--agent", "ada")
+    assert road.state.last_other("ReviewerSelfApproval") is not None
+
+
+def test_a_second_reviewer_is_refused_and_can_take_over_with_a_reason(road: Road) -> None:
+    road.planned()
+    road.submitted()
+    road("review", "WP01", "--claim", "--agent", "grace")
+    assert "grace" in road.refuses("TRANSITION_REFUSED", "review", "WP01", "--claim", "--agent", "edsger")
+    road.refuses("TRANSITION_REFUSED", "review", "WP01", "--approve", "--agent", "edsger")
+    road("review", "WP01", "--claim", "--force", "--reason", "grace is away", "--agent", "edsger")
+    road("review", "WP01", "--approve", "--agent", "edsger")
+
+
+def test_a_review_is_claimed_before_it_is_answered(road: Road) -> None:
+    road.planned()
+    road.submitted()
+    road.refuses("TRANSITION_REFUSED", "review", "WP01", "--approve", "--agent", "grace")
+
+
+def test_a_rejection_goes_back_to_the_implementer(road: Road) -> None:
+    road.planned()
+    road.submitted(agent="ada")
+    road("review", "WP01", "--claim", "--agent", "grace")
+    road("review", "WP01", "--reject", "--reason", "no tests", "--agent", "grace")
+    assert road.lane("WP01") == "in_progress"
+    row = road.state.transitions("WP01")[-1].row
+    assert (row["review_result"]["verdict"], row["reason"]) == ("changes_requested", "no tests")
+    road("implement", "WP01", "--agent", "ada")
+    road.commit("WP01")
+    road("submit", "WP01", "--agent", "ada")
+    assert road.lane("WP01") == "for_review"
+
+
+def test_a_lane_that_moved_since_it_was_submitted_is_not_approved(road: Road) -> None:
+    road.planned()
+    road.submitted()
+    road("review", "WP01", "--claim", "--agent", "grace")
+    road.commit("WP01")
+    road.refuses("MERGE_HEAD_MOVED", "review", "WP01", "--approve", "--agent", "grace")
+
+
+@pytest.mark.parametrize("arguments", [["WP01"], ["WP01", "--reject"]])
+def test_wrong_usage_is_exit_2(road: Road, arguments: list[str]) -> None:
+    road.planned()
+    assert road.project.kitty("review", *arguments, "--json").exit_code == 2
+
+
+# The rest
+
+
+def test_moving_follows_the_state_machine_unless_forced_with_a_reason(road: Road) -> None:
+    road.planned()
+    road.refuses("TRANSITION_REFUSED", "move", "WP01", "done")
+    road.refuses("TRANSITION_REFUSED", "move", "WP01", "done", "--force")
+    road.refuses("TRANSITION_REFUSED", "move", "WP01", "nowhere")
+    road("move", "WP01", "done", "--force", "--reason", "it is")
+    assert road.lane("WP01") == "done"
+
+
+def test_cancelling_and_reopening(road: Road) -> None:
+    road.planned()
+    road("cancel", "WP01", "--reason", "not needed")
+    assert road.lane("WP01") == "canceled"
+    road("reopen", "WP01", "--reason", "it is", "--mission", road.mission.slug)
+    assert road.lane("WP01") == "in_progress"
+    road.refuses("TRANSITION_REFUSED", "reopen", "WP01", "--reason", "again")
+
+
+def test_notes_are_kept_in_the_ledger_and_the_file_is_untouched(road: Road) -> None:
+    road.planned()
+    path = road.mission.directory / "tasks/WP01-x.md"
+    before = path.read_bytes()
+    road("note", "WP01", "one")
+    road("note", "WP01", "two")
+    known = road.state.package_state("WP01")
+    assert known is not None
+    assert known.slots["notes"] == ["one", "two"]
+    assert path.read_bytes() == before
