@@ -11,7 +11,7 @@ LIMIT = 256
 CUT = "…"
 """The mark of a cut. It is encoded wherever it occurs in the text itself, so that it cannot be forged."""
 
-_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/")
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/-")
 # A title is read by people: inside a line, these cannot do anything. No `<`, `>`, backtick, `[`, `]`, `#`, `*`, `|` or `%`.
 _PROSE = _NAME | frozenset(" -,:;()'+=?!@&\"")
 _OPENERS = frozenset("-+=:")

@@ -184,7 +184,7 @@ def select_mission(repo: Repo, selector: str | None, is_open: Callable[[Mission]
         raise KittyError(
             "MISSION_REQUIRED",
             f"{len(slugs)} missions are open" if slugs else "no mission is open",
-            f"name one with --mission: {', '.join(slugs)}" if slugs else "create one: kitty mission create SLUG",
+            f"name one with --mission: {', '.join(slugs)}" if slugs else _where_missions_are(repo, []),
             missions=slugs,
         )
     rules: tuple[Callable[[Mission], bool], ...] = (
@@ -205,12 +205,27 @@ def select_mission(repo: Repo, selector: str | None, is_open: Callable[[Mission]
             )
     raise KittyError(
         "MISSION_NOT_FOUND",
-        f"there is no mission {inert(selector)}",
-        f"there are: {', '.join(mission.slug for mission in missions)}"
-        if missions
-        else "create one: kitty mission create SLUG",
+        f"there is no mission {inert(selector)} here",
+        _where_missions_are(repo, missions),
         missions=[mission.slug for mission in missions],
     )
+
+
+def _where_missions_are(repo: Repo, missions: Sequence[Mission]) -> str:
+    """A hint: the missions of this checkout, and those whose directory a branch switch took away; their ledgers are safe."""
+    here = {mission.mission_id: mission.slug for mission in missions or find_missions(repo)}
+    away = [_slug_in(path) for path in sorted((repo.state / "ledger").glob("*.jsonl")) if path.stem not in here]
+    told = [f"there are: {', '.join(here.values())}"] if here and missions else []
+    told += [f"on another branch: {', '.join(away)}"] if away else []
+    return "; ".join(told) or "create one: kitty mission create SLUG"
+
+
+def _slug_in(ledger: Path) -> str:
+    """The slug that the first row of a ledger names, else its file's name."""
+    with contextlib.suppress(OSError, ValueError, AttributeError), ledger.open("rb") as stream:
+        row = json.loads(stream.readline())
+        return inert(str(row.get("mission_slug") or (row.get("payload") or {}).get("mission_slug") or ledger.stem))
+    return ledger.stem
 
 
 def lane_of_worktree(repo: Repo, mission: Mission) -> str | None:

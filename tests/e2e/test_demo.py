@@ -45,7 +45,9 @@ def test_every_commit_of_every_lane_is_on_the_target(landed: tuple[Path, dict[st
 def test_the_checkout_is_clean_and_the_program_runs(landed: tuple[Path, dict[str, object]]) -> None:
     place, _ = landed
     assert git(place, "status", "--porcelain") == ""
-    done = subprocess.run([sys.executable, "-m", "greeter", "Ada"], cwd=place, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "greeter", "Ada"], cwd=place, check=True, capture_output=True, text=True
+    )
     assert done.stdout.strip() == "Hello, Ada!"
     assert not (place / ".worktrees").exists()
 
@@ -133,3 +135,17 @@ def test_a_directory_with_something_in_it_is_left_alone(project: Project) -> Non
     done = demo(project, str(project.root), "--json")
     assert (done.exit_code, done.code) == (1, "DEMO_DIRECTORY")
     assert project.snapshot() == before
+
+
+def test_the_peer_reads_what_was_written(landed: tuple[Path, dict[str, object]]) -> None:
+    from spec_kitty_events.diary import reduce as theirs
+
+    from kitty_host.ledger.event import decode
+    from kitty_host.ledger.reduce import reduce as ours
+
+    place, _ = landed
+    ledger = next(place.glob("kitty-specs/*/status.events.jsonl"))
+    rows = [json.loads(line) for line in ledger.read_text().splitlines()]
+    said, mine = theirs(rows).to_dict(), ours(decode(row) for row in rows).to_dict()
+    assert {key: said[key] for key in mine} == mine
+    assert said["summary"]["done"] == 5
