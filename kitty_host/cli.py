@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from kitty_host import __version__, report
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation
-from kitty_host.plugins import Claim, PluginFault, Plugins, missing
+from kitty_host.plugins import Plugins, missing
 
 HELP = """Land the work of many coding agents on one Git repository.
 
@@ -66,7 +64,7 @@ class Kitty(click.Group):
                 f"use {' or '.join(f'{claim.entry.name}:{cmd_name}' for claim in claims)}",
             )
         claim = self.claims.get(cmd_name)
-        return _load(claim) if claim else None
+        return self.plugins.load(claim) if claim else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -93,34 +91,31 @@ class Kitty(click.Group):
             formatter.write(f"\n{len(self.plugins.faults)} faults in plugins: kitty plugins doctor\n")
 
 
-def run(arguments: Sequence[str], *, out_of: Plugins | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code. Nothing is raised but what `KITTY_DEBUG=1` asks for."""
-    plain = list(arguments)
-    as_json = "--json" in (plain[: plain.index("--")] if "--" in plain else plain)
-    plugins = out_of
+    plugins = None
     try:
-        plugins = plugins or Plugins.discover()
-        invocation = Invocation(plugins, json=as_json)
-        code = Kitty(plugins).main(plain, prog_name="kitty", standalone_mode=False, obj=invocation)
+        plugins = Plugins.discover()
+        code = execute(arguments, plugins)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return report.USAGE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one door
-        return report.leave(error, plugins, as_json)
-    # What a command gave to `Context.exit`; commands themselves return nothing.
+        return report.leave(error, plugins, _wants_json(arguments))
+    return code
+
+
+def execute(arguments: Sequence[str], plugins: Plugins) -> int:
+    """Run one command, raise what it raises, and return the exit code that it gave to `Context.exit`, else 0."""
+    invocation = Invocation(plugins, json=_wants_json(arguments))
+    code = Kitty(plugins).main(list(arguments), prog_name="kitty", standalone_mode=False, obj=invocation)
     return code if isinstance(code, int) else 0
 
 
-def _load(claim: Claim) -> click.Command:
-    module, _, attribute = claim.command.target.partition(":")
-    try:
-        command: Any = getattr(importlib.import_module(module), attribute)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{claim.command.target} is no click command")
-    except (Exception, SystemExit) as error:
-        raise PluginFault(claim.entry.name, f"the command {claim.command.name}", error) from error
-    return command
+def _wants_json(arguments: Sequence[str]) -> bool:
+    plain = list(arguments)
+    return "--json" in (plain[: plain.index("--")] if "--" in plain else plain)
 
 
 def _keep_directory(context: click.Context, parameter: click.Parameter, value: str | None) -> None:

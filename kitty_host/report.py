@@ -30,6 +30,11 @@ def show(payload: dict[str, Any], text: str, as_json: bool) -> None:
         click.echo(text)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 commit`, `2 commits`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def note(text: str) -> None:
     """A line of progress or a warning, on standard error."""
     click.echo(text, err=True)

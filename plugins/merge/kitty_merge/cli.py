@@ -15,7 +15,7 @@ from kitty_host.lanes import PLANNING, require_lanes
 from kitty_host.ledger.emit import announce
 from kitty_host.ledger.event import event_id_of
 from kitty_host.records import Candidate, Landing
-from kitty_host.report import note
+from kitty_host.report import counted, note
 from kitty_host.state import ACCEPTED, LANDED, State
 from kitty_merge.candidate import SQUASH, conflicts_between, lane_heads, squashed
 from kitty_merge.landing import receipt, recover, unfinished
@@ -94,7 +94,7 @@ def _merge(call: Invocation, strategy: str, dry_run: bool, keep_worktrees: bool)
             f"{mission.slug} would land on {mission.target}.",
         )
         return
-    note(f"Landing {len(candidate.heads)} lanes on {mission.target} …")
+    note(f"Landing {counted(len(candidate.heads), 'lane')} on {mission.target} …")
     landing: Landing = call.plugins.required("kitty_merge", candidate=candidate)
     _name_rescued(landing.rescued)
     call.mission = mission.refresh()
@@ -222,9 +222,8 @@ def _print_receipt(call: Invocation, receipt: dict[str, Any]) -> None:
         f"{call.mission.slug} is on {call.mission.target}: {receipt['old'][:10]} -> {receipt['new'][:10]} ({receipt['strategy']})"
     ]
     for lane in receipt["lanes"]:
-        lines.append(
-            f"  {lane['lane_id']:14} {', '.join(lane['wp_ids']):22} {len(lane['commits'])} commits, {len(lane['paths'])} paths"
-        )
+        counts = f"{counted(len(lane['commits']), 'commit')}, {counted(len(lane['paths']), 'path')}"
+        lines.append(f"  {lane['lane_id']:14} {', '.join(lane['wp_ids']):22} {counts}")
     lines.append(f"  gates: {', '.join(receipt['gates']) or 'none ran'}")
     call.show(
         {

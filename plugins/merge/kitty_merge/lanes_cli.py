@@ -11,7 +11,7 @@ from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command, group
 from kitty_host.lanes import PLANNING, require_lanes
 from kitty_host.mission import lane_of_worktree
-from kitty_host.report import note
+from kitty_host.report import counted, note
 from kitty_merge.exchange import exchange, remotes
 from kitty_merge.workspace import environment, worktree_path
 
@@ -74,5 +74,5 @@ def sync(call: Invocation, push: bool, remote: str | None) -> None:
     done = exchange(call.mission, chosen, push=push)
     call.show(
         {"schema": "kitty.lanes/1", **done._asdict()},
-        f"{done.rows} rows and {len(done.lanes)} lanes were new here; {len(done.pushed)} refs were published.",
+        f"New here: {counted(done.rows, 'row')}, {counted(len(done.lanes), 'lane')}; published: {counted(len(done.pushed), 'ref')}.",
     )

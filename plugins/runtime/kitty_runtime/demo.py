@@ -14,12 +14,12 @@ from typing import Any
 import click
 
 from kitty_host.api import KittyError
-from kitty_host.cli import run
+from kitty_host.cli import execute
 from kitty_host.command import Invocation, command
 from kitty_host.git import Git
 from kitty_runtime import demo_files as files
 
-AUTHOR, REVIEWER = "ada", "grace"
+AUTHOR, HELPER, REVIEWER = "ada", "bob", "grace"
 
 
 @command("demo")
@@ -71,13 +71,15 @@ class _Tour:
         """The whole road."""
         self.prepare()
         self.plan_in(plan)
-        mission = self.kitty("mission", "create", "greeter", "--from-brief", "--agent", AUTHOR)["dir"]
-        self.write_mission(self.place / mission)
-        self.work(self.place / mission)
-        self.kitty("accept")
-        self.receipt = self.kitty("merge")
-        self.kitty("status", "--mission", "greeter", shown=True)
-        self.kitty("merge", "--receipt", "--mission", "greeter", shown=True)
+        self.kitty("mission", "create", "greeter", "--from-brief", "--agent", AUTHOR)
+        mission = self.place / self.answer("mission", "show")["dir"]
+        self.write_mission(mission)
+        self.work(mission)
+        self.say("One landing")
+        self.kitty("accept", "--agent", REVIEWER)
+        self.kitty("merge")
+        self.kitty("status", "--mission", "greeter")
+        self.receipt = self.answer("merge", "--receipt", "--mission", "greeter")
 
     def prepare(self) -> None:
         self.say("A scratch repository with a small program")
@@ -109,23 +111,37 @@ class _Tour:
         ):
             self.write(mission, texts)
             self.kitty(phase, "--agent", AUTHOR)
-        self.kitty("finalize", shown=True)
+        self.kitty("finalize")
 
     def work(self, mission: Path) -> None:
-        self.say("Work in lanes: three in sequence, one beside them, one planning artefact; one review says no")
-        for wp_id in ("WP01", "WP04", "WP05", "WP02", "WP03"):
-            self.kitty("next", "--agent", AUTHOR)
-            where = self.kitty("implement", wp_id, "--agent", AUTHOR)["workspace_path"]
-            self.edit(wp_id, Path(where) if where else mission, files.WORK[wp_id])
-            self.kitty("submit", wp_id, "--agent", AUTHOR)
-            self.kitty("review", wp_id, "--claim", "--agent", REVIEWER)
-            if wp_id == "WP02":
-                reason = "it greets an empty name"
-                self.kitty("review", wp_id, "--reject", "--reason", reason, "--agent", REVIEWER)
-                self.edit(wp_id, Path(where), files.CORRECTION)
-                self.kitty("submit", wp_id, "--agent", AUTHOR)
-                self.kitty("review", wp_id, "--claim", "--agent", REVIEWER)
-            self.kitty("review", wp_id, "--approve", "--agent", REVIEWER)
+        self.say("Work in lanes: three packages in sequence, one beside them, one planning artefact")
+        self.start(AUTHOR, "WP01")
+        self.start(HELPER, "WP04")
+        self.finish(AUTHOR, "WP01", mission)
+        self.finish(HELPER, "WP04", mission)
+        self.start(AUTHOR, "WP02")
+        self.start(HELPER, "WP05")
+        self.finish(HELPER, "WP05", mission)
+        self.say("A review that says no")
+        self.submit(AUTHOR, "WP02", mission, files.WORK["WP02"])
+        self.kitty("review", "WP02", "--reject", "--reason", "it greets an empty name", "--agent", REVIEWER)
+        self.submit(AUTHOR, "WP02", mission, files.CORRECTION)
+        self.kitty("review", "WP02", "--approve", "--agent", REVIEWER)
+        self.start(AUTHOR, "WP03")
+        self.finish(AUTHOR, "WP03", mission)
+
+    def start(self, agent: str, wp_id: str) -> None:
+        self.kitty("next", "--agent", agent)
+        self.kitty("implement", wp_id, "--agent", agent)
+
+    def finish(self, agent: str, wp_id: str, mission: Path) -> None:
+        self.submit(agent, wp_id, mission, files.WORK[wp_id])
+        self.kitty("review", wp_id, "--approve", "--agent", REVIEWER)
+
+    def submit(self, agent: str, wp_id: str, mission: Path, texts: dict[str, str]) -> None:
+        self.edit(wp_id, self.workspace(wp_id) or mission, texts)
+        self.kitty("submit", wp_id, "--agent", agent)
+        self.kitty("review", wp_id, "--claim", "--agent", REVIEWER)
 
     def edit(self, wp_id: str, where: Path, texts: dict[str, str]) -> None:
         """Write files; a worktree's are committed, a planning artefact's are snapshotted by `submit`."""
@@ -146,23 +162,30 @@ class _Tour:
         git.run("add", ".")
         git.run("commit", "--quiet", "-m", message)
 
-    def kitty(self, *arguments: str, shown: bool = False) -> dict[str, Any]:
-        """Run one command as a person would; its JSON is kept, and its text is printed where it is `shown`."""
+    def workspace(self, wp_id: str) -> Path | None:
+        """The worktree of a work package's lane."""
+        lanes = self.answer("lanes", "show")["lanes"]
+        found = next(lane["workspace_path"] for lane in lanes if wp_id in lane["wp_ids"])
+        return Path(found) if found else None
+
+    def kitty(self, *arguments: str) -> None:
+        """Type one command and show what it says."""
         self.typed(shlex.join(["kitty", *arguments]))
-        answer = self._output([*arguments, "--json"])
-        if shown and not self.call.json:
-            click.echo(self._output(list(arguments)).rstrip("\n"))
-        said: dict[str, Any] = json.loads(answer)
+        said = self._run(list(arguments))
+        if not self.call.json:
+            click.secho("\n".join(f"  {line}" for line in said.splitlines()), dim=True)
+
+    def answer(self, *arguments: str) -> dict[str, Any]:
+        """Ask a query that nobody would type."""
+        said: dict[str, Any] = json.loads(self._run([*arguments, "--json"]))
         return said
 
-    def _output(self, arguments: list[str]) -> str:
+    def _run(self, arguments: list[str]) -> str:
+        """Standard output of a command that succeeded; an error of its is an error of the demo."""
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = run(["-C", str(self.place), *arguments])
+            code = execute(["-C", str(self.place), *arguments], self.call.plugins)
         if code:
-            error = json.loads(out.getvalue()) if out.getvalue().startswith("{") else {}
-            if error.get("schema") == "kitty.error/1":
-                raise KittyError(error["code"], error["message"], error["hint"], **error["details"])
             raise KittyError("DEMO_STEP", f"kitty {shlex.join(arguments)} ended with {code}", err.getvalue().strip())
         return out.getvalue()
 

@@ -147,7 +147,8 @@ def _how(decision: Decision) -> str:
 def _told(decision: Decision) -> str:
     step = decision.preview_step or decision.mission_state
     about = f"{step}{f' {decision.wp_id}' if decision.wp_id else ''}"
-    lines: list[Any] = [f"{decision.kind}: {decision.reason or about}"]
+    kind = {"step": "now", "query": "next"}.get(decision.kind, decision.kind)
+    lines: list[Any] = [f"{kind}: {decision.reason or about}"]
     lines += [f"  {failure}" for failure in decision.guard_failures if failure != decision.reason]
     if decision.kind in ("step", "query"):
         lines.append("  " + _HOW.get(step, "").format(wp_id=decision.wp_id, agent=decision.agent))

@@ -7,7 +7,7 @@ import click
 from kitty_host.command import Invocation, command
 from kitty_host.ledger.machine import FOR_REVIEW, IN_PROGRESS
 from kitty_host.records import Submission
-from kitty_host.report import note
+from kitty_host.report import counted, note
 from kitty_runtime.packages import checkpoint, implementer, move, refuse, same
 
 
@@ -39,6 +39,7 @@ def submit(call: Invocation, wp: str, no_changes: str | None) -> None:
         evidence["no_changes"] = no_changes
     move(call, package, FOR_REVIEW, actor, reason=no_changes, policy_metadata={"agent": actor, "evidence": evidence})
     checkpoint(call, f"Submit {package.wp_id}")
+    counts = f"{counted(len(shown.commits), 'commit')}, {counted(len(shown.paths), 'path')}"
     call.show(
         {
             "schema": "kitty.submit/1",
@@ -49,6 +50,5 @@ def submit(call: Invocation, wp: str, no_changes: str | None) -> None:
             "paths": list(shown.paths),
             "findings": [finding._asdict() for finding in shown.findings],
         },
-        f"{package.wp_id} waits for review: {len(shown.commits)} commits, {len(shown.paths)} paths.\n"
-        f"Then somebody else: kitty review {package.wp_id} --claim",
+        f"{package.wp_id} waits for review: {counts}.\nThen somebody else: kitty review {package.wp_id} --claim",
     )
