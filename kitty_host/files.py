@@ -133,6 +133,15 @@ def rename(source: Path, target: Path) -> None:
     sync_directory(target.parent)
 
 
+def move(source: Path, target: Path) -> None:
+    """Move a file or directory of the user's to a name that is free, across file systems too."""
+    import shutil
+
+    make_directory(target.parent)
+    shutil.move(source, target)
+    sync_directory(target.parent)
+
+
 def remove(path: Path) -> None:
     """Remove a file if it is there, durably."""
     try:
@@ -180,7 +189,7 @@ def read_unlinked(path: Path) -> tuple[bytes, os.stat_result]:
     """The bytes of a file and which file it was. Raises `OSError`: `ELOOP` where the name itself is a symbolic link."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
     try:
-        with open(descriptor, "rb", closefd=False) as stream:  # noqa: PTH123 - a descriptor has no path
+        with open(descriptor, "rb", closefd=False) as stream:
             return stream.read(), os.fstat(descriptor)
     finally:
         os.close(descriptor)
@@ -194,10 +203,10 @@ def same_file(one: Path, other: Path) -> bool:
         return False
 
 
-def is_at(path: Path, descriptor: int) -> bool:
-    """Whether a name still leads to the file that a descriptor was opened on."""
+def is_same(status: os.stat_result, path: Path) -> bool:
+    """Whether a name leads to the file that was looked at."""
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
+        return os.path.samestat(status, path.stat())
     except FileNotFoundError:
         return False
 
@@ -277,7 +286,7 @@ def _take(path: Path, deadline: float | None, held: KittyError) -> int | None:
                 if deadline is None or time.monotonic() >= deadline:
                     raise held from None
                 time.sleep(0.02)
-        if is_at(path, descriptor):
+        if is_same(os.fstat(descriptor), path):
             return descriptor
     except BaseException:
         os.close(descriptor)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from attrs import evolve
 
 from kitty_host.api import Finding, KittyError
+from kitty_host.git import Git
 from kitty_host.lanes import require_lanes
 from kitty_host.ledger.machine import APPROVED, CANCELED, SETTLED
 from kitty_host.mission import Mission
@@ -90,6 +93,7 @@ def objections(candidate: Candidate) -> Iterator[Finding]:
                 yield Finding(
                     "MERGE_INCOMPLETE", f"{package.wp_id} depends on {needed}, which is left out", "kitty lanes show"
                 )
+    yield from _skipped_hooks(git)
     owned = {one.branch for one in lanes}
     for line in git.lines("for-each-ref", "--format=%(refname:lstrip=2)", f"refs/heads/{mission.branch}-lane-*"):
         if line not in owned and git.lines("rev-list", "-1", line, "--not", candidate.old, *heads.values()):
@@ -97,6 +101,19 @@ def objections(candidate: Candidate) -> Iterator[Finding]:
                 "MERGE_INCOMPLETE",
                 f"the branch {line} has commits that no lane owns",
                 f"land them in a lane, or delete it: git branch -D {line}",
+            )
+
+
+def _skipped_hooks(git: Git) -> Iterator[Finding]:
+    """Hooks that a merge built aside does not run: said, not skipped in silence."""
+    directory = Path(git.out("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
+    for name in ("pre-merge-commit", "prepare-commit-msg", "commit-msg"):
+        if os.access(directory / name, os.X_OK):
+            yield Finding(
+                "HOOK_NOT_RUN",
+                f"the hook {name} does not run on merges that are built aside",
+                f"run by hand what {name} checks",
+                "warn",
             )
 
 

@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 
 from kitty_host.api import KittyError
-from kitty_host.files import link_exclusively, make_directory, remove, rename, same_file, sync_file, write_new
+from kitty_host.files import link_exclusively, make_directory, move, remove, rename, same_file, sync_file, write_new
 from kitty_host.git import Git, GitError
 from kitty_host.repo import Repo
 from kitty_merge import trees
@@ -192,8 +192,7 @@ class Checkout:
         number = 0
         while os.path.lexists(place := folder / str(number) / path):
             number += 1
-        make_directory(place.parent)
-        shutil.move(self.path / path, place)
+        move(self.path / path, place)
         return place
 
     def _is_beginning(self, git: Git, change: trees.Change) -> bool:

@@ -301,3 +301,10 @@ def test_without_gates_approvals_suffice_and_the_landing_says_so(yard: Yard) -> 
     done = yard.project.kitty("merge")
     assert "No gate is installed" in done.stderr
     assert "gates: none ran" in done.stdout
+
+
+def test_hooks_that_do_not_run_are_named(yard: Yard) -> None:
+    ready(yard)
+    hook = yard.project.write(".git/hooks/commit-msg", "#!/bin/sh\nexit 0\n")
+    hook.chmod(0o755)
+    assert "HOOK_NOT_RUN: the hook commit-msg" in yard.project.kitty("merge").stderr

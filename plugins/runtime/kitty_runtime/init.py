@@ -36,7 +36,12 @@ def init(call: Invocation, agents: tuple[str, ...]) -> None:
         atomic_write(keep, b"")
         created.append(f"{MISSIONS}/.gitkeep")
     created += _with_lines(repo.root / ".gitignore", _IGNORED)
-    created += _with_lines(repo.root / ".gitattributes", _ATTRIBUTES)
+    # Spec-kitty's own line names a merge driver of its own for the same files; the later line would win.
+    attributes = repo.root / ".gitattributes"
+    if not attributes.exists() or f"{MISSIONS}/**/status.events.jsonl merge=" not in attributes.read_text(
+        encoding="utf-8"
+    ):
+        created += _with_lines(attributes, _ATTRIBUTES)
     _record_canonical(repo)
     files = " ".join(dict.fromkeys(name.partition(" ")[0] for name in created))
     if created:

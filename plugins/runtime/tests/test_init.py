@@ -105,3 +105,9 @@ def test_without_it_every_command_refuses_and_writes_nothing(road: Road, fresh: 
     assert str(fresh.root) in done.json["message"]
     assert "init" in done.json["hint"]
     assert fresh.snapshot() == before
+
+
+def test_the_peers_merge_driver_stays_in_force(fresh: Project) -> None:
+    fresh.write(".gitattributes", "kitty-specs/**/status.events.jsonl merge=spec-kitty-event-log\n")
+    fresh.kitty("init")
+    assert fresh.git("check-attr", "merge", "kitty-specs/m/status.events.jsonl").endswith("spec-kitty-event-log")
