@@ -18,7 +18,9 @@ from kitty_host.records import Candidate, Landing
 from kitty_host.report import counted, note
 from kitty_host.state import ACCEPTED, LANDED, State
 from kitty_merge.candidate import SQUASH, conflicts_between, lane_heads, squashed
-from kitty_merge.landing import receipt, recover, unfinished
+from kitty_merge.journal import unfinished
+from kitty_merge.receipt import receipt
+from kitty_merge.recovery import recover
 from kitty_merge.workspace import worktree_path
 
 FOREIGN_STATE = (".kittify/merge-state.json", ".kittify/runtime/merge/*/state.json")

@@ -132,6 +132,14 @@ def test_killed_here_and_there(sweep: Sweep) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", range(2))
+def test_killed_at_every_fifth_point(sweep: Sweep, part: int) -> None:
+    points, tree = sweep.whole()
+    for number in range(1 + 5 * part, points + 1, 10):
+        sweep.point(number, tree)
+
+
+@pytest.mark.sweep
 @pytest.mark.parametrize("part", range(8))
 def test_killed_at_every_point(sweep: Sweep, part: int) -> None:
     points, tree = sweep.whole()

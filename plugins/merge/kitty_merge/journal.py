@@ -1,0 +1,70 @@
+"""What is written down about a landing before its ref moves, where that lies, and the lock that makes landings take turns."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from kitty_host.files import atomic_write, lock, remove
+from kitty_host.repo import Repo
+from kitty_merge import trees
+
+
+class Journal(NamedTuple):
+    """What recovery needs to know about a landing that was begun; written before the ref moves, removed last."""
+
+    mission_id: str
+    directory: str
+    target: str
+    old: str
+    new: str
+    ledger_ref: str
+    ledger_commit: str
+    own: dict[str, list[str]]
+    checkouts: list[str]
+    rescue: dict[str, list[str]]
+
+    def write(self, repo: Repo) -> None:
+        """Make it durable."""
+        atomic_write(directory(repo) / f"{self.mission_id}.json", json.dumps(self._asdict()).encode())
+
+    def own_entries(self) -> dict[str, trees.Entry]:
+        """The records that are never written over, as NEW has them."""
+        return {path: trees.Entry(*entry) for path, entry in self.own.items()}
+
+
+def directory(repo: Repo) -> Path:
+    """Where journals and tokens lie."""
+    return repo.state / "merge"
+
+
+def tokens(repo: Repo, mission_id: str) -> Path:
+    """Where the tokens of a landing lie, to which the locks of checkouts are linked."""
+    return directory(repo) / f"{mission_id}.tokens"
+
+
+def begun(repo: Repo) -> list[Journal]:
+    """The journals of landings that are not finished."""
+    return [Journal(**json.loads(path.read_bytes())) for path in sorted(directory(repo).glob("*.json"))]
+
+
+def unfinished(repo: Repo) -> list[str]:
+    """The ids of missions whose landing was begun and is not finished."""
+    return sorted(path.stem for path in directory(repo).glob("*.json"))
+
+
+def drop(repo: Repo, mission_id: str) -> None:
+    """Forget a landing that is finished or was never made; the journal goes last."""
+    with contextlib.suppress(OSError):
+        tokens(repo, mission_id).rmdir()
+    remove(directory(repo) / f"{mission_id}.json")
+
+
+@contextlib.contextmanager
+def merge_lock(repo: Repo) -> Iterator[None]:
+    """One landing at a time in a repository. Errors: `LOCK_HELD`."""
+    with lock(repo.state / "merge.lock", wait_seconds=0, purpose="the merge lock: another landing runs"):
+        yield
