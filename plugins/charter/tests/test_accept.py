@@ -318,7 +318,7 @@ def test_what_would_stop_the_landing_is_a_red_gate(
 ) -> None:
     body = 'return [Finding("MERGE_HEAD_MOVED", "lane-a moved", "submit it again")]'
     install_plugin(
-        "check",
+        "gate",
         f"from kitty_host.api import Finding, hookimpl\n\n@hookimpl\ndef kitty_merge_check(candidate):\n    {body}\n",
     )
     done = project.kitty("accept", "--json")
