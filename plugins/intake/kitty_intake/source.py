@@ -1,0 +1,186 @@
+"""Reads a source: a file below the intake root, a file that is named as foreign, or standard input.
+
+Owns where a source may lie and how much of it is read: never more than the cap and one byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import frozen
+
+from kitty_host.api import KittyError
+from kitty_host.files import open_contained
+from kitty_host.inert import inert
+from kitty_host.records import Source
+from kitty_host.repo import Repo
+
+# Where coding agents leave their plans, and the agent that is recorded as the author.
+PLANS = {
+    ".opencode/plans/*.md": "opencode",
+    ".kiro/specs/*/*.md": "amazon-q",
+    ".cursor/plans/*.md": "cursor",
+    ".gemini/plans/*.md": "gemini",
+    ".handoff/*.md": "",
+}
+
+
+@frozen
+class Settings:
+    """The section `intake` of `.kittify/config.yaml`."""
+
+    max_brief_bytes: int = 5_242_880
+    root: str = ""
+    """Relative to the canonical checkout; empty for the checkout itself."""
+    allow_cross_fs: bool = False
+
+
+def settings(repo: Repo) -> Settings:
+    """Errors: `CONFIG_INVALID`."""
+    found = repo.config.section("intake", Settings)
+    if found.max_brief_bytes < 1:
+        message = f"intake.max_brief_bytes is {found.max_brief_bytes}"
+        raise KittyError("CONFIG_INVALID", message, "set it in .kittify/config.yaml to a number of bytes, 1 or more")
+    return found
+
+
+def intake_root(repo: Repo) -> Path:
+    """The directory that sources lie in, without links in its path. Errors: `INTAKE_ROOT_INCONSISTENT`."""
+    root = _real(repo.root / settings(repo).root)
+    require_root(repo, root)
+    return root
+
+
+def require_root(repo: Repo, root: Path) -> None:
+    """Refuse a root outside the checkout that is written to. Errors: `INTAKE_ROOT_INCONSISTENT`."""
+    if not (root.is_relative_to(_real(repo.root)) and root.is_dir()):
+        raise KittyError(
+            "INTAKE_ROOT_INCONSISTENT",
+            f"the intake root {inert(str(root), prose=True)} is not a directory of {repo.root}",
+            "set intake.root in .kittify/config.yaml to a directory below the canonical checkout, or leave it out",
+        )
+
+
+def read_inside(repo: Repo, root: Path, directory: Path, name: str) -> Source:
+    """A file that leads into `root`; a relative name is taken from `directory`.
+
+    The name is resolved once, and what it resolved to is opened from a handle on the checkout downwards, following no
+    link: a path that is swapped in between opens nothing. Errors: `INTAKE_PATH_ESCAPE`, and those of `readable`.
+    """
+    with readable(name):
+        path, top = _real(directory / name), _real(repo.root)
+        if not path.is_relative_to(root):
+            raise _escape(name, root, "leads outside the intake root")
+        try:
+            content = read_contained(top, path.relative_to(top), settings(repo).max_brief_bytes, name)
+        except OSError as error:
+            if error.errno == errno.EMLINK:
+                raise _escape(name, root, "has a second name (a hard link)") from error
+            if error.errno == errno.ELOOP or _real(directory / name) != path:
+                raise _escape(name, root, "leads through a link") from error
+            raise
+    return Source(name, content)
+
+
+def read_outside(repo: Repo, directory: Path, name: str) -> Source:
+    """Any file, FIFO or device, because the user said so. Errors: those of `readable`."""
+    with readable(name), (directory / name).open("rb", buffering=0) as stream:
+        return Source(name, read_capped(stream, settings(repo).max_brief_bytes, name))
+
+
+def read_stdin(repo: Repo) -> Source:
+    """Standard input to its end. Errors: those of `readable`."""
+    name, stream = "stdin", getattr(sys.stdin, "buffer", None)
+    with readable(name):
+        if stream is None:
+            raise OSError(errno.EBADF, "it is closed")
+        # The buffered layer would read ahead, past the cap.
+        return Source(name, read_capped(getattr(stream, "raw", stream), settings(repo).max_brief_bytes, name))
+
+
+def read_contained(root: Path, path: Path, cap: int, name: str) -> bytes:
+    """A regular file below `root`, reached without a link. Errors: `OSError`, `INTAKE_TOO_LARGE`."""
+    with io.FileIO(open_contained(root, path.as_posix())) as stream:
+        return read_capped(stream, cap, name)
+
+
+def read_capped(stream: io.RawIOBase, cap: int, name: str) -> bytes:
+    """All of a stream, of which at most `cap` + 1 bytes are read. Errors: `OSError`, `INTAKE_TOO_LARGE`."""
+    held = io.BytesIO()
+    while held.tell() <= cap:
+        chunk = stream.read(min(1 << 16, cap + 1 - held.tell()))
+        if chunk is None:
+            raise BlockingIOError(errno.EAGAIN, "it does not wait for its writer")
+        if not chunk:
+            return held.getvalue()
+        held.write(chunk)
+    raise too_large(name, cap)
+
+
+def too_large(name: str, cap: int) -> KittyError:
+    """`INTAKE_TOO_LARGE`, with the cap and its key."""
+    return KittyError(
+        "INTAKE_TOO_LARGE",
+        f"{inert(name)} is larger than the cap of {cap} bytes (intake.max_brief_bytes)",
+        "shorten it, or raise intake.max_brief_bytes in .kittify/config.yaml",
+        cap=cap,
+    )
+
+
+def find_plan(root: Path) -> tuple[str, str]:
+    """The only plan that an agent left below `root`, relative to it, and the agent.
+
+    Errors: `INTAKE_FILE_MISSING`, `INTAKE_SOURCE_AMBIGUOUS`.
+    """
+    # What a link leads to is not a plan of this place.
+    found = [(path, agent) for glob, agent in PLANS.items() for path in root.glob(glob) if path == _real(path)]
+    if not found:
+        places = ", ".join(PLANS)
+        raise KittyError("INTAKE_FILE_MISSING", f"there is no plan in {places}", "name it: kitty intake SOURCE")
+    names = sorted(inert(path.relative_to(root).as_posix()) for path, _ in found)
+    if len(found) > 1:
+        listed = ", ".join(names[:5]) + ", …" * (len(names) > 5)
+        message = f"there are {len(names)} plans: {listed}"
+        raise KittyError("INTAKE_SOURCE_AMBIGUOUS", message, "name one: kitty intake SOURCE", candidates=names)
+    return found[0][0].relative_to(root).as_posix(), found[0][1]
+
+
+@contextlib.contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Errors: `INTAKE_FILE_MISSING`, `INTAKE_FILE_UNREADABLE`, with the reason that the system gave."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        message, hint = f"there is no file {inert(name)}", "check its name and the directory you are in"
+        raise KittyError("INTAKE_FILE_MISSING", message, hint, cause=error.strerror) from error
+    except OSError as error:
+        # So says a contained open of something that is not a regular file, and of the root itself.
+        odd = error.errno in (errno.EINVAL, errno.EXDEV)
+        cause = "it is not a regular file" if odd else error.strerror
+        message, hint = (
+            f"{inert(name)} cannot be read: {cause}",
+            "give a file that this user can read, or pipe it in: kitty intake -",
+        )
+        raise KittyError("INTAKE_FILE_UNREADABLE", message, hint, cause=cause) from error
+
+
+def _escape(name: str, root: Path, how: str) -> KittyError:
+    # A command that is to be pasted has to name the file as it is; a name that could do harm there is left to the user.
+    quoted = shlex.quote(name) if inert(name, prose=True, limit=4096) == name else "FILE"
+    return KittyError(
+        "INTAKE_PATH_ESCAPE",
+        f"{inert(name)} {how}; sources lie below {inert(str(root), prose=True)}",
+        f"if you want it all the same, run: kitty intake --from-outside {quoted}",
+    )
+
+
+def _real(path: Path) -> Path:
+    # Unlike `Path.resolve`, this takes a loop of links without a fault; opening it then fails.
+    return Path(os.path.realpath(path))

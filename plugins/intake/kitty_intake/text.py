@@ -1,0 +1,58 @@
+"""Markdown and plain text: what a source of that kind says, and what it is called."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from kitty_host.api import KittyError
+from kitty_host.inert import inert
+from kitty_host.records import Brief, Source
+
+_MARK = re.compile(
+    r"^ {0,3}(?:(?P<fence>`{3,}|~{3,})|#{1,6}[ \t]+(?P<heading>.+)$|(?P<underlined>\S.*)\n {0,3}=+[ \t]*\r?$)",
+    re.MULTILINE,
+)
+
+
+def recognise(source: Source) -> Brief | None:
+    """The source as a brief, or None if it is not text."""
+    try:
+        return plain_text(source)
+    except KittyError:
+        return None
+
+
+def plain_text(source: Source) -> Brief:
+    """The source as a brief. Errors: `INTAKE_FILE_UNDECODABLE` for a NUL byte or for anything that is not UTF-8."""
+    content = source.content
+    try:
+        text = content.decode()
+        if "\0" in text:
+            at = content.index(b"\0")
+            raise UnicodeDecodeError("utf-8", content, at, at + 1, "a NUL byte")
+    except UnicodeDecodeError as error:
+        cause = f"{error.reason} at byte {error.start}"
+        raise KittyError(
+            "INTAKE_FILE_UNDECODABLE",
+            f"{inert(source.name)} is not UTF-8 text: {cause}",
+            "save it as Markdown or plain text in UTF-8",
+            cause=cause,
+        ) from error
+    return Brief(source.name, text, hashlib.sha256(content).hexdigest(), len(content), title_of(text))
+
+
+def title_of(text: str) -> str:
+    """The first heading of a Markdown text, as it stands there, outside of code; empty where there is none."""
+    fence = ""
+    for mark in _MARK.finditer(text):
+        if mark["fence"]:
+            if not fence:
+                fence = mark["fence"]
+            elif mark["fence"].startswith(fence):
+                fence = ""
+        elif not fence:
+            title = (mark["heading"] or mark["underlined"]).strip()
+            bare = title.rstrip("#")
+            return title if bare and bare[-1] not in " \t" else bare.strip()
+    return ""

@@ -1,0 +1,379 @@
+"""Where a source may lie, how much of it is read, and how each thing that can be wrong with it is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kitty_host.api import KittyError
+from kitty_host.repo import Repo
+from kitty_host.testing import Project, Result
+from kitty_intake.source import intake_root, read_capped, read_inside
+
+PLAN = "# Plan\n\nDo it.\n"
+CAP = 1000
+
+
+def refused(
+    project: Project, code: str, *arguments: str, where: Path | None = None, stdin: bytes | None = None
+) -> Result:
+    """Run `kitty intake`, which refuses with this code and writes nothing anywhere."""
+    before = project.snapshot()
+    result = project.kitty("intake", *arguments, "--json", where=where, stdin=stdin)
+    assert (result.exit_code, result.code) == (1, code)
+    assert project.snapshot() == before
+    return result
+
+
+@pytest.mark.parametrize(
+    "spelling", ["plan.md", "./docs/../plan.md", "docs/link.md", "{root}/plan.md", "../project/plan.md"]
+)
+def test_a_source_that_leads_inside_is_taken_however_it_is_spelt(project: Project, pair: Any, spelling: str) -> None:
+    project.write("plan.md", PLAN)
+    project.write("docs/other.md")
+    (project.root / "docs/link.md").symlink_to("../plan.md")
+    name = spelling.format(root=project.root)
+    assert project.kitty("intake", name).exit_code == 0
+    assert pair.record["source_file"] == name
+    assert PLAN.encode() in pair.brief.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "../plan.md",
+        "docs/../../plan.md",
+        "{outside}/plan.md",
+        "file-link.md",
+        "directory-link/plan.md",
+        "chain.md",
+        "../none.md",
+    ],
+)
+def test_a_source_that_leads_outside_is_refused_however_it_is_spelt(project: Project, spelling: str) -> None:
+    outside = project.root.parent
+    project.write("plan.md", PLAN, where=outside)
+    project.write("docs/other.md")
+    (project.root / "file-link.md").symlink_to(outside / "plan.md")
+    (project.root / "directory-link").symlink_to(outside)
+    (project.root / "chain.md").symlink_to("file-link.md")
+    refused(project, "INTAKE_PATH_ESCAPE", spelling.format(outside=outside))
+
+
+def test_a_hard_link_is_refused(project: Project) -> None:
+    outside = project.write("secret.md", PLAN, where=project.root.parent)
+    (project.root / "plan.md").hardlink_to(outside)
+    refused(project, "INTAKE_PATH_ESCAPE", "plan.md")
+
+
+def test_a_loop_of_links_is_refused(project: Project) -> None:
+    (project.root / "plan.md").symlink_to("plan.md")
+    refused(project, "INTAKE_PATH_ESCAPE", "plan.md")
+
+
+@pytest.mark.parametrize("name", ["plan.md", "a plan; rm -rf x & 'y'.md"])
+def test_the_hint_of_an_escape_is_a_command_that_works(project: Project, pair: Any, name: str) -> None:
+    project.write(name, PLAN, where=project.root.parent)
+    hint = refused(project, "INTAKE_PATH_ESCAPE", f"../{name}").json["hint"]
+    words = shlex.split(hint.partition("run: ")[2])
+    assert words == ["kitty", "intake", "--from-outside", f"../{name}"]
+    assert project.kitty(*words[1:]).exit_code == 0
+    assert pair.record["source_file"] == f"../{name}"
+
+
+@pytest.mark.parametrize("name", ["a\n# Now do this\x1b[2J.md", "`id`$(id).md", "a\u202eb\u2028c.md", "\udcff.md"])
+def test_a_hostile_name_is_harmless_in_every_line_of_an_error(project: Project, name: str) -> None:
+    for code, path in [("INTAKE_PATH_ESCAPE", f"../{name}"), ("INTAKE_FILE_MISSING", name)]:
+        error = refused(project, code, path).json
+        for line in (error["message"], error["hint"]):
+            assert line.isascii()
+            assert line.isprintable()
+            assert not set("`$#") & set(line)
+
+
+def swap(one: Path, other: Path, stop: threading.Event) -> None:
+    """Exchange two names again and again."""
+    aside = one.with_name("aside")
+    while not stop.is_set():
+        one.rename(aside)
+        other.rename(one)
+        aside.rename(other)
+
+
+@contextmanager
+def swapping(one: Path, other: Path) -> Iterator[None]:
+    stop = threading.Event()
+    thread = threading.Thread(target=swap, args=(one, other, stop))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("level", ["file", "directory"])
+def test_a_path_that_is_swapped_between_check_and_open_never_leads_outside(project: Project, level: str) -> None:
+    project.write("secret/plan.md", "secret", where=project.root.parent)
+    project.write("docs/plan.md", "inside")
+    place = project.root / ("docs/plan.md" if level == "file" else "docs")
+    link = project.root / "link"
+    link.symlink_to(project.root.parent / ("secret/plan.md" if level == "file" else "secret"))
+    repo = Repo.find(project.root)
+    root, seen = intake_root(repo), set()
+    with swapping(place, link):
+        for _ in range(600):
+            try:
+                seen.add(read_inside(repo, root, project.root, "docs/plan.md").content)
+            except KittyError as error:
+                seen.add(error.code)
+    # Missing or odd is what a path looks like between two of the renames.
+    odd = {"INTAKE_FILE_MISSING", "INTAKE_FILE_UNREADABLE"}
+    assert {b"inside", "INTAKE_PATH_ESCAPE"} <= seen <= {b"inside", "INTAKE_PATH_ESCAPE"} | odd
+
+
+def test_a_link_put_in_place_after_the_check_is_not_followed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.write("secret/plan.md", "secret", where=project.root.parent)
+    project.write("docs/plan.md", "inside")
+    repo = Repo.find(project.root)
+    root = intake_root(repo)
+    real = os.path.realpath
+    answers: list[str] = []
+
+    def resolve_then_swap(path: str | Path) -> str:
+        answers.append(real(path))
+        if str(path).endswith("plan.md") and not (project.root / "docs").is_symlink():
+            (project.root / "docs").rename(project.root / "aside")
+            (project.root / "docs").symlink_to(project.root.parent / "secret")
+        return answers[-1]
+
+    monkeypatch.setattr("os.path.realpath", resolve_then_swap)
+    with pytest.raises(KittyError) as caught:
+        read_inside(repo, root, project.root, "docs/plan.md")
+    assert caught.value.code == "INTAKE_PATH_ESCAPE"
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+@pytest.mark.parametrize("way", ["file", "stdin", "fifo"])
+@pytest.mark.parametrize("excess", [0, 1])
+def test_exactly_the_cap_is_taken_and_one_byte_more_is_not(
+    project: Project, pair: Any, configure: Callable[[str], None], way: str, excess: int
+) -> None:
+    configure(f"max_brief_bytes: {CAP}")
+    content = b"x" * (CAP + excess)
+    arguments = {"file": ["plan.md"], "stdin": ["-"], "fifo": ["--from-outside", "fifo"]}[way]
+    project.write("plan.md", content)
+    os.mkfifo(project.root / "fifo")
+    writer = subprocess.Popen(["sh", "-c", "cat plan.md > fifo"], cwd=project.root) if way == "fifo" else None
+    result = project.kitty("intake", *arguments, "--json", stdin=content)
+    if writer:
+        writer.wait()
+    if excess:
+        assert result.code == "INTAKE_TOO_LARGE"
+        assert str(CAP) in result.json["message"]
+        assert "intake.max_brief_bytes" in result.json["message"]
+        assert not pair.brief.exists()
+        assert not pair.sidecar.exists()
+    else:
+        assert result.json["size_bytes"] == CAP
+
+
+def test_no_more_than_the_cap_and_one_byte_is_read(project: Project) -> None:
+    path = project.write("plan.md", b"x" * 200_000)
+    with path.open("rb", buffering=0) as stream:
+        with pytest.raises(KittyError):
+            read_capped(stream, 100_000, "plan.md")
+        assert stream.tell() == 100_001
+
+
+def test_standard_input_is_not_read_ahead(project: Project, configure: Callable[[str], None]) -> None:
+    configure(f"max_brief_bytes: {CAP}")
+    descriptor = os.open(project.write("plan.md", b"x" * 200_000), os.O_RDONLY)
+    try:
+        command = [sys.executable, "-m", "kitty_host", "intake", "-"]
+        assert subprocess.run(command, cwd=project.root, stdin=descriptor, capture_output=True).returncode == 1
+        assert os.lseek(descriptor, 0, os.SEEK_CUR) == CAP + 1
+    finally:
+        os.close(descriptor)
+
+
+MEASURED = """
+import json, sys
+from kitty_host.cli import run
+
+def measure(*arguments):
+    code = run(["intake", *arguments])
+    size = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    return code, int(size) * 1024
+
+print(json.dumps([measure(*arguments) for arguments in json.loads(sys.argv[1])]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the largest resident size is read from /proc")
+def test_SC_003_fifty_megabytes_are_refused_cleanly_in_bounded_memory(project: Project, pair: Any) -> None:
+    project.write("small.md", b"x" * 100)
+    project.write("large.md", b"x" * 50_000_000)
+    with project.write("sparse.md", b"").open("r+b") as sparse:
+        sparse.truncate(5_000_000_000)
+    sources = ["small.md"], ["large.md"], ["sparse.md"], ["--from-outside", "/dev/zero"], ["-"]
+    runs = json.dumps([[*source, "--force"] for source in sources])
+    with subprocess.Popen(["yes"], stdout=subprocess.PIPE) as endless:
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED, runs],
+            cwd=project.root,
+            stdin=endless.stdout,
+            capture_output=True,
+            text=True,
+        )
+        endless.kill()
+    (code, small), *large = json.loads(done.stdout.splitlines()[-1])
+    assert code == 0
+    assert [code for code, _ in large] == [1, 1, 1, 1]
+    assert done.stderr.count("INTAKE_TOO_LARGE: ") == 4
+    assert max(size for _, size in large) - small < 1.5 * 5_242_880
+    assert pair.record["source_file"] == "small.md"
+
+
+@pytest.mark.parametrize("value", ['"5 MB"', "0", "-1", "1.5", "true", "null"])
+def test_a_malformed_cap_is_an_error_and_no_default(
+    project: Project, configure: Callable[[str], None], value: str
+) -> None:
+    project.write("plan.md", PLAN)
+    configure(f"max_brief_bytes: {value}")
+    assert "max_brief_bytes" in refused(project, "CONFIG_INVALID", "plan.md").json["message"]
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("code", "source", "content", "cause"),
+    [
+        ("INTAKE_FILE_MISSING", "none.md", None, "No such file or directory"),
+        ("INTAKE_FILE_MISSING", "README.md/none.md", None, "Not a directory"),
+        ("INTAKE_FILE_UNREADABLE", LONG, None, "File name too long"),
+        ("INTAKE_FILE_UNREADABLE", ".kittify", None, "it is not a regular file"),
+        ("INTAKE_FILE_UNREADABLE", ".", None, "it is not a regular file"),
+        ("INTAKE_FILE_UNREADABLE", "fifo", None, "it is not a regular file"),
+        ("INTAKE_FILE_UNDECODABLE", "bad.md", b"# Plan\n\xff", "invalid start byte at byte 7"),
+        ("INTAKE_FILE_UNDECODABLE", "bad.md", b"# Plan\n\0", "a NUL byte at byte 7"),
+        ("INTAKE_EMPTY", "bad.md", b"", None),
+        ("INTAKE_EMPTY", "bad.md", b"\xef\xbb\xbf \n\t\n", None),
+    ],
+)
+def test_each_thing_that_can_be_wrong_has_an_error_of_its_own(
+    project: Project, code: str, source: str, content: bytes | None, cause: str | None
+) -> None:
+    os.mkfifo(project.root / "fifo")
+    if content is not None:
+        project.write(source, content)
+    result = refused(project, code, source)
+    assert result.json["details"].get("cause") == cause
+    text = project.kitty("intake", source).stderr.splitlines()
+    assert len(text) == 2
+    assert text[0] == f"{code}: {result.json['message']}"
+    assert text[1].strip() == result.json["hint"]
+
+
+def test_a_missing_file_outside_and_a_closed_standard_input_are_told_too(project: Project) -> None:
+    refused(project, "INTAKE_FILE_MISSING", "--from-outside", "none.md")
+    refused(project, "INTAKE_FILE_UNREADABLE", "--from-outside", ".kittify")
+    command = f"{shlex.quote(sys.executable)} -m kitty_host intake - --json <&-"
+    closed = subprocess.run(["sh", "-c", command], cwd=project.root, capture_output=True, text=True)
+    assert '"INTAKE_FILE_UNREADABLE"' in closed.stdout
+
+
+def test_input_that_does_not_wait_for_its_writer_is_not_taken_for_its_end(project: Project) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.write(writer, b"# half a plan")
+    try:
+        command = [sys.executable, "-m", "kitty_host", "intake", "-", "--json"]
+        done = subprocess.run(command, cwd=project.root, stdin=reader, capture_output=True, text=True)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert '"INTAKE_FILE_UNREADABLE"' in done.stdout
+
+
+def test_without_initialization_nothing_is_written(project: Project, isolated: Path) -> None:
+    sibling = isolated / "sibling"
+    sibling.mkdir()
+    project.git("init", "--quiet", where=sibling)
+    project.write("plan.md", PLAN, where=sibling)
+    refused(project, "SPEC_KITTY_REPO_NOT_INITIALIZED", "plan.md", where=sibling)
+
+
+@pytest.mark.parametrize("place", ["docs", ".worktrees/lane", "../elsewhere"])
+def test_a_relative_source_is_taken_from_where_one_stands_and_the_pair_goes_to_the_canonical_checkout(
+    project: Project, pair: Any, place: str
+) -> None:
+    where = project.root / place
+    if place != "docs":
+        project.git("worktree", "add", "--quiet", "--detach", str(where))
+    project.write("plan.md", PLAN, where=where)
+    if place == "../elsewhere":
+        refused(project, "INTAKE_PATH_ESCAPE", "plan.md", where=where)
+        assert project.kitty("intake", "--from-outside", "plan.md", where=where).exit_code == 0
+    else:
+        assert project.kitty("intake", "plan.md", where=where).exit_code == 0
+    assert pair.record["intake_root"] == str(project.root)
+    assert not (where / ".kittify/mission-brief.md").exists()
+
+
+def test_in_the_worktree_of_a_bare_clone_that_worktree_is_the_root(project: Project, isolated: Path) -> None:
+    project.git("add", "--force", ".kittify")
+    project.git("commit", "--quiet", "--allow-empty", "-m", "configured")
+    project.git("clone", "--quiet", "--bare", str(project.root), str(isolated / "bare.git"))
+    tree = isolated / "tree"
+    project.git("worktree", "add", "--quiet", str(tree), where=isolated / "bare.git")
+    project.write("plan.md", PLAN, where=tree)
+    assert project.kitty("intake", "plan.md", where=tree).exit_code == 0
+    assert (tree / ".kittify/mission-brief.md").exists()
+
+
+def test_a_narrower_root_is_obeyed(project: Project, configure: Callable[[str], None]) -> None:
+    project.write("plan.md", PLAN)
+    project.write("plans/plan.md", PLAN)
+    configure("root: plans")
+    refused(project, "INTAKE_PATH_ESCAPE", "plan.md")
+    assert project.kitty("intake", "plans/plan.md").exit_code == 0
+
+
+@pytest.mark.parametrize("root", ["..", "/", "link", "none", "README.md"])
+def test_a_root_that_is_not_a_directory_of_the_checkout_is_refused(
+    project: Project, configure: Callable[[str], None], root: str
+) -> None:
+    project.write("plan.md", PLAN)
+    (project.root / "link").symlink_to("..")
+    configure(f"root: {root}")
+    refused(project, "INTAKE_ROOT_INCONSISTENT", "plan.md")
+
+
+def test_auto_takes_the_only_plan_that_an_agent_left(project: Project, pair: Any) -> None:
+    project.write(".cursor/plans/idea.md", PLAN)
+    project.write(".opencode/plans/notes.txt", "no plan")
+    (project.root / ".handoff").symlink_to(project.root.parent)
+    project.write("stray.md", PLAN, where=project.root.parent)
+    assert project.kitty("intake", "--auto", where=project.root / ".cursor").exit_code == 0
+    assert pair.record["source_file"] == ".cursor/plans/idea.md"
+    assert pair.record["source_agent"] == "cursor"
+
+
+def test_auto_refuses_where_there_is_no_plan_or_more_than_one(project: Project) -> None:
+    refused(project, "INTAKE_FILE_MISSING", "--auto")
+    project.write(".cursor/plans/one.md", PLAN)
+    project.write(".kiro/specs/idea/two.md", PLAN)
+    result = refused(project, "INTAKE_SOURCE_AMBIGUOUS", "--auto")
+    assert result.json["details"]["candidates"] == [".cursor/plans/one.md", ".kiro/specs/idea/two.md"]

@@ -1,0 +1,276 @@
+"""The rows: each prepares what it needs in a scratch directory, measures, and gives lines to print."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from measure import Ratio, in_turn, inside, process
+
+KITTY = Path(sys.executable).with_name("kitty")
+IMPORT_CLICK = (sys.executable, "-c", "import click")
+
+
+class Bench(NamedTuple):
+    """Where to work, how often to measure, and real missions if there are any."""
+
+    scratch: Path
+    runs: int
+    corpus: Path | None
+
+
+def line(what: str, against: str, goal: str, ratio: float, met: bool, note: str = "") -> str:
+    """One printed row."""
+    return f"{what:44} / {against:38} {ratio:7.2f}  goal {goal:8} {'' if met else 'MISSED'} {note}".rstrip()
+
+
+def at_most(what: str, against: str, goal: float, ratio: Ratio) -> str:
+    """A row whose CPU ratio shall stay below a goal."""
+    note = f"({ratio.one.cpu * 1000:.0f} / {ratio.other.cpu * 1000:.0f} ms CPU)"
+    return line(what, against, f"<= {goal}", ratio.cpu, ratio.cpu <= goal, note)
+
+
+def start(bench: Bench) -> Iterator[str]:
+    """`--version` and `--help` against the import of click."""
+    for argument, goal in (("--version", 1.15), ("--help", 1.35)):
+        ratio = in_turn(process(KITTY, argument), process(*IMPORT_CLICK), runs=bench.runs)
+        yield at_most(f"kitty {argument}", "python -c 'import click'", goal, ratio)
+
+
+def many(bench: Bench) -> Iterator[str]:
+    """`--help` with 25 plugins among 115 distributions against the same without them."""
+    site = bench.scratch / "site"
+    site.mkdir()
+    for number in range(115):
+        metadata = site / f"other_{number}-1.0.dist-info"
+        metadata.mkdir()
+        text = f"[console_scripts]\nx{number} = x:x\n"
+        if number < 25:
+            (site / f"kitty_many_{number}.py").write_text(
+                "from kitty_host.api import Command, hookimpl\n\n@hookimpl\ndef kitty_commands():\n"
+                f"    return [Command('many-{number}', 'x:y', 'One of many.')]\n"
+            )
+            text += f"[kitty]\nmany{number} = kitty_many_{number}\n"
+        (metadata / "entry_points.txt").write_text(text)
+    with_many = process(KITTY, "--help", environment={"PYTHONPATH": str(site)})
+    click_cpu = in_turn(process(*IMPORT_CLICK), process(*IMPORT_CLICK), runs=bench.runs).one.cpu
+    ratio = in_turn(with_many, process(KITTY, "--help"), runs=bench.runs)
+    more = (ratio.one.cpu - ratio.other.cpu) / click_cpu
+    yield line(
+        "--help, 25 plugins and 115 distributions more", "python -c 'import click', on top", "<= 0.4", more, more <= 0.4
+    )
+
+
+def queries(bench: Bench) -> Iterator[str]:
+    """`status` and `next` on ten work packages against the import of click."""
+    root = _repository(bench.scratch / "ten", packages=10)
+    for command in ("status", "next"):
+        ratio = in_turn(process(KITTY, "-C", root, command, "--json"), process(*IMPORT_CLICK), runs=bench.runs)
+        yield at_most(f"kitty {command} --json, 10 work packages, warm", "python -c 'import click'", 2.0, ratio)
+
+
+def appends(bench: Bench) -> Iterator[str]:
+    """Durable appends: in process against one raw fdatasync; eight writers against SQLite doing the same."""
+    from kitty_host.ledger.log import Ledger
+
+    directory = bench.scratch / "ledger"
+    directory.mkdir()
+    ledger = Ledger(directory / "mission", directory / "common", "M")
+    row = {"event_id": "X" * 26, "payload": "x" * 400, "event_type": "Bench"}
+    raw = os.open(directory / "raw", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def fdatasync() -> None:
+        os.write(raw, b"x" * 500)
+        os.fdatasync(raw)
+
+    ratio = in_turn(inside(lambda: ledger.append([row])), inside(fdatasync), runs=bench.runs * 10)
+    note = f"({ratio.one.wall * 1000:.2f} / {ratio.other.wall * 1000:.2f} ms)"
+    yield line("one durable append, in process", "one raw fdatasync (wall)", "<= 2", ratio.wall, ratio.wall <= 2, note)
+    both = in_turn(
+        inside(lambda: _writers(_APPEND, directory)),
+        inside(lambda: _writers(_SQLITE, directory)),
+        runs=min(bench.runs, 5),
+    )
+    faster = both.other.wall / both.one.wall
+    note = f"({8 * 50 / both.one.wall:.0f} / {8 * 50 / both.other.wall:.0f} a second)"
+    yield line(
+        "durable appends a second, 8 writers", "SQLite, WAL, synchronous FULL", ">= 2.5", faster, faster >= 2.5, note
+    )
+
+
+def landing(bench: Bench) -> Iterator[str]:
+    """A whole `kitty merge` against lane-by-lane `git merge --no-ff`, ten lanes of ten commits, 5,000 files."""
+    for lanes, goal in ((10, 0.6), (50, 0.45)):
+        root = _landable(bench.scratch / f"landing-{lanes}", lanes=lanes, commits=10, files=5000)
+        pristine = root.with_name(root.name + "-pristine")
+        shutil.copytree(root, pristine, symlinks=True)
+        branches = subprocess.run(
+            ["git", "for-each-ref", "--format=%(refname:short)", "refs/heads/kitty/"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+
+        def reset(root: Path = root, pristine: Path = pristine) -> None:
+            shutil.rmtree(root)
+            shutil.copytree(pristine, root, symlinks=True)
+            os.sync()
+
+        script = " && ".join(f"git merge --quiet --no-ff --no-edit {branch}" for branch in branches)
+        kitty = process(
+            KITTY, "-C", root, "merge", "--json", "--keep-worktrees", environment={"KITTY_PLUGINS": "merge"}
+        )
+        ratio = in_turn(kitty, process("sh", "-c", script, where=root), runs=5, before=reset)
+        yield at_most(
+            f"kitty merge, {lanes} lanes x 10 commits, 5,000 files", "git merge --no-ff, lane by lane", goal, ratio
+        )
+
+
+ROWS: dict[str, Callable[[Bench], Iterator[str]]] = {
+    "start": start,
+    "many": many,
+    "queries": queries,
+    "appends": appends,
+    "landing": landing,
+}
+
+_APPEND = """
+import sys
+from pathlib import Path
+from kitty_host.ledger.log import Ledger
+place, number = Path(sys.argv[1]), sys.argv[2]
+ledger = Ledger(place / "many", place / "common", "many")
+for event in range(50):
+    ledger.append([{"event_id": f"{number}-{event}", "payload": "x" * 400, "event_type": "Bench"}])
+"""
+
+_SQLITE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1] + "/many.db", timeout=60, isolation_level=None)
+connection.execute("PRAGMA synchronous=FULL")
+for event in range(50):
+    connection.execute("INSERT INTO events VALUES (?, ?)", (f"{sys.argv[2]}-{event}", "x" * 400))
+"""
+
+
+def _writers(script: str, directory: Path) -> None:
+    """Eight processes that write fifty rows each."""
+    if script is _SQLITE:
+        for leftover in directory.glob("many.db*"):
+            leftover.unlink()
+        connection = sqlite3.connect(directory / "many.db")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE events (id TEXT PRIMARY KEY, payload TEXT)")
+        connection.close()
+    else:
+        shutil.rmtree(directory / "many", ignore_errors=True)
+        shutil.rmtree(directory / "common", ignore_errors=True)
+    running = [subprocess.Popen([sys.executable, "-c", script, str(directory), str(number)]) for number in range(8)]
+    if any(process.wait() for process in running):
+        raise RuntimeError("a writer failed")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _repository(root: Path, *, packages: int, owned: bool = True) -> Path:
+    """An initialized repository with one finalized mission; nothing is claimed."""
+    root.mkdir(parents=True)
+    _git(root, "init", "--quiet", "--initial-branch=main")
+    for key, value in (("user.name", "bench"), ("user.email", "bench@kitty.invalid"), ("gc.auto", "0")):
+        _git(root, "config", key, value)
+    _git(root, "commit", "--quiet", "--allow-empty", "-m", "first")
+    for arguments in (["init"], ["mission", "create", "bench"]):
+        subprocess.run([KITTY, "-C", root, *arguments], check=True, capture_output=True)
+    (mission,) = (path for path in (root / "kitty-specs").iterdir() if path.is_dir())
+    (mission / "tasks").mkdir()
+    for name, headings in (
+        ("spec", ("Goal", "Requirements", "Done when")),
+        ("plan", ("Approach", "Work packages")),
+        ("tasks", ("Work packages",)),
+    ):
+        (mission / f"{name}.md").write_text("# x\n\n" + "\n".join(f"## {heading}\n\nx\n" for heading in headings))
+    for number in range(1, packages + 1):
+        front = {
+            "work_package_id": f"WP{number:02}",
+            "title": f"Package {number}",
+            "dependencies": [],
+            "owned_files": [f"lane{number}/**"],
+        }
+        (mission / "tasks" / f"WP{number:02}-x.md").write_text(
+            "---\n" + "".join(f"{key}: {json.dumps(value)}\n" for key, value in front.items()) + "---\n\n# x\n"
+        )
+    _git(root, "add", ".")
+    _git(root, "commit", "--quiet", "-m", "plan")
+    subprocess.run([KITTY, "-C", root, "finalize"], check=True, capture_output=True)
+    return root
+
+
+def _landable(root: Path, *, lanes: int, commits: int, files: int) -> Path:
+    """A repository whose lanes are all approved, each with its commits."""
+    root.mkdir(parents=True)
+    _git(root, "init", "--quiet", "--initial-branch=main")
+    for number in range(files):
+        path = root / f"src/{number % 50}/{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{number}\n" * 20)
+    shutil.move(root, root.with_name("moving"))
+    made = _repository(root, packages=lanes)
+    shutil.move(root.with_name("moving") / "src", made / "src")
+    shutil.rmtree(root.with_name("moving"))
+    _git(made, "add", "src")
+    _git(made, "commit", "--quiet", "-m", "files")
+    _approve(made, lanes, commits)
+    return made
+
+
+def _approve(root: Path, lanes: int, commits: int) -> None:
+    from kitty_host.lanes import require_lanes
+    from kitty_host.ledger.emit import emit
+    from kitty_host.ledger.event import transition
+    from kitty_host.mission import find_missions
+    from kitty_host.plugins import Plugins
+    from kitty_host.repo import Repo
+
+    (mission,) = find_missions(Repo.find(root))
+    stream: list[str] = []
+    for lane in require_lanes(mission).lanes:
+        stream.append(f"reset refs/heads/{lane.branch}\nfrom refs/heads/main\n")
+        for number in range(commits):
+            folder = lane.write_scope[0].removesuffix("/**")
+            stream.append(
+                f"commit refs/heads/{lane.branch}\ncommitter bench <bench@kitty.invalid> {1700000000 + number} +0000\ndata 1\nx\n"
+                + f"M 644 inline {folder}/{number}.txt\ndata 8\ncontent\n\n"
+            )
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=root, input="".join(stream).encode(), check=True)
+    for lane in require_lanes(mission).lanes:
+        head = _git(root, "rev-parse", lane.branch)
+        verdict = {"reviewer": "grace", "verdict": "approved", "reference": head}
+        evidence = {"review": verdict, "repos": [{"repo": "bench", "branch": lane.branch, "commit": head}]}
+        for wp_id in lane.wp_ids:
+            emit(
+                Plugins([]),
+                mission,
+                lambda state, wp_id=wp_id, evidence=evidence: [  # type: ignore[misc]
+                    transition(
+                        wp_id,
+                        state.lane(wp_id),
+                        "approved",
+                        actor="bench",
+                        mission_id=mission.mission_id,
+                        mission_slug=mission.slug,
+                        force=True,
+                        reason="bench",
+                        evidence=evidence,
+                    )
+                ],
+            )
