@@ -34,6 +34,7 @@ class Kitty(click.Group):
             click.Option(
                 ["-C", "--repo-root", "directory"],
                 metavar="PATH",
+                multiple=True,
                 help="Run as if started in PATH.",
                 callback=_keep_directory,
                 expose_value=False,
@@ -118,10 +119,10 @@ def _wants_json(arguments: Sequence[str]) -> bool:
     return "--json" in (plain[: plain.index("--")] if "--" in plain else plain)
 
 
-def _keep_directory(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value is None or context.resilient_parsing:
+def _keep_directory(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
+    if not value or context.resilient_parsing:
         return
-    directory = Path(value)
+    directory = Path(*value)  # as Git's: each is relative to the one before
     if not directory.is_dir():
         raise KittyError("WORKSPACE_ROOT_NOT_FOUND", f"{directory} is not a directory", "give an existing one to -C")
     context.obj.directory = directory

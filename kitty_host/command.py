@@ -18,16 +18,19 @@ import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kitty_host import report
 from kitty_host.api import KittyError
-from kitty_host.mission import Mission, find_missions, lane_of_worktree, select_mission
-from kitty_host.plugins import Plugins
-from kitty_host.repo import Repo
-from kitty_host.state import State, mission_is_open
+
+if TYPE_CHECKING:
+    # Imported where they are used: help, which needs none of them, is asked for many times a day.
+    from kitty_host.mission import Mission
+    from kitty_host.plugins import Plugins
+    from kitty_host.repo import Repo
+    from kitty_host.state import State
 
 
 class Invocation:
@@ -44,6 +47,8 @@ class Invocation:
     @cached_property
     def place(self) -> Repo:
         """The repository, initialized or not."""
+        from kitty_host.repo import Repo
+
         return Repo.find(self.directory)
 
     @cached_property
@@ -54,19 +59,26 @@ class Invocation:
     @cached_property
     def mission(self) -> Mission:
         """The mission that is meant. Errors: `MISSION_NOT_FOUND`, `MISSION_AMBIGUOUS_SELECTOR`, `MISSION_REQUIRED`."""
-        if self.selector and self.feature and self.selector != self.feature:
+        if None not in (self.selector, self.feature) and self.selector != self.feature:
             raise KittyError(
                 "MISSION_AMBIGUOUS_SELECTOR", "--mission and --feature name different missions", "leave --feature out"
             )
-        return select_mission(self.repo, self.selector or self.feature, mission_is_open)
+        from kitty_host.mission import select_mission
+        from kitty_host.state import mission_is_open
+
+        return select_mission(self.repo, self.feature if self.selector is None else self.selector, mission_is_open)
 
     @cached_property
     def missions(self) -> list[Mission]:
         """Every mission of the repository."""
+        from kitty_host.mission import find_missions
+
         return find_missions(self.repo)
 
     def state(self, *, result: str | None = None) -> State:
         """The mission as it stands now."""
+        from kitty_host.state import State
+
         return State.load(self.mission, agent=self.agent or "", result=result)
 
     def actor(self) -> str:
@@ -90,6 +102,9 @@ class Invocation:
     def _claimer(self) -> str:
         if self.place.here == self.place.root or not self.place.initialized:
             return ""
+        from kitty_host.mission import lane_of_worktree
+        from kitty_host.state import State
+
         for mission in self.missions:
             if lane_of_worktree(self.place, mission):
                 packages = State.load(mission).snapshot.packages.values()
@@ -143,7 +158,7 @@ def _stored(flag: str, attribute: str, text: str = "", **attributes: Any) -> cli
     """An option that is kept on the invocation and not handed to the function."""
 
     def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-        if value:
+        if value not in (None, False):
             setattr(context.obj, attribute, value)
 
     return click.Option([flag], help=text, expose_value=False, callback=keep, **attributes)

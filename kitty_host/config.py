@@ -7,10 +7,11 @@ default.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from kitty_host.api import KittyError
 from kitty_host.files import atomic_write
@@ -46,13 +47,24 @@ class Config:
         """The mapping under `name` (dots go deeper) as an attrs record; absent keys take the record's defaults."""
         found: Any = self.data
         for part in name.split("."):
-            found = found.get(part) if isinstance(found, Mapping) else None
-        return structure({} if found is None else found, record, where=name, path=self.path, code="CONFIG_INVALID")
+            found = found.get(part)
+            if found is None:
+                found = {}
+            elif not isinstance(found, Mapping):
+                raise KittyError(
+                    "CONFIG_INVALID",
+                    f"{self.path}: {part} is not a mapping",
+                    f"correct {name} in {self.path.name}",
+                    path=str(self.path),
+                    key=name,
+                )
+        return structure(found, record, where=name, path=self.path, code="CONFIG_INVALID")
 
     def set(self, key: str, value: Any) -> None:
-        """Write one value (dots go deeper); comments, order and quoting of the rest survive."""
+        """Write one value (dots go deeper); comments, order and quoting of the rest survive. Errors: `CONFIG_INVALID`."""
         from ruamel.yaml import YAML
 
+        Config.load(self.path)
         yaml = YAML()
         yaml.preserve_quotes = True
         yaml.width = 4096
@@ -79,7 +91,7 @@ def parse_yaml(text: bytes | str, path: Path, *, code: str) -> Any:
 
     try:
         return YAML(typ="safe").load(text)
-    except (YAMLError, UnicodeDecodeError, ValueError) as error:
+    except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
         place = f"{path}, line {mark.line + 1}" if mark is not None else str(path)
         problem = (error.problem if isinstance(error, MarkedYAMLError) else None) or str(error).splitlines()[0]
@@ -109,10 +121,27 @@ def converter() -> Converter:
     made = Converter()
     for kind in (int, str, bool, float):
         made.register_structure_hook(kind, _exactly)
+    made.register_structure_hook_factory(_is_list, _list_of)
     return made
+
+
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) is tuple or get_origin(kind) is list
+
+
+def _list_of(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:
+    """A text is no list of its characters."""
+    element = get_args(kind)[0]
+    return lambda value, _: get_origin(kind)(converter.structure(one, element) for one in _listed(value))
+
+
+def _listed(value: Any) -> list[Any] | tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{value!r} is not a list")
+    return value
 
 
 def _exactly(value: Any, kind: type[Any]) -> Any:
     if type(value) is kind or (kind is float and type(value) is int):
         return value
-    raise ValueError(f"{value!r} is not {'an' if kind is int else 'a'} {kind.__name__}")
+    raise ValueError(f"{reprlib.repr(value)} is not {'an' if kind is int else 'a'} {kind.__name__}")

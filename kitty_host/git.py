@@ -98,7 +98,9 @@ class Git:
 
     def lines(self, *arguments: str, stdin: bytes | None = None) -> list[str]:
         """Standard output, line by line."""
-        return self.out(*arguments, stdin=stdin).splitlines()
+        text = self.out(*arguments, stdin=stdin)
+        # Not `splitlines`: names may hold separators that only Python takes for the end of a line.
+        return text.split("\n") if text else []
 
     def records(self, *arguments: str, stdin: bytes | None = None) -> list[str]:
         """NUL-terminated output (`-z`), record by record."""

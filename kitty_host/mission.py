@@ -9,14 +9,17 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import secrets
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kitty_host.api import Finding, KittyError
-from kitty_host.files import atomic_write
+from kitty_host.files import atomic_write, disk_errors, make_directory
 from kitty_host.inert import inert
+from kitty_host.ledger.event import ulid
 from kitty_host.ledger.log import Ledger
 from kitty_host.repo import Repo
 
@@ -109,6 +112,25 @@ class Mission:
         return read_mission(self.repo, self.directory)
 
 
+def reserve(repo: Repo, slug: str) -> tuple[str, Path]:
+    """An id and a directory for a new mission; the directory is made here, so that two at once never share one.
+
+    Eight characters of a ULID change every 256 ms: they are chosen so that no other mission has them.
+    """
+    root = repo.missions_directory
+    make_directory(root)
+    moment = time.time_ns() // 1_000_000
+    while True:
+        taken = {path.name[-8:] for path in root.iterdir()}
+        mission_id = ulid(moment, secrets.randbits(80))
+        directory = root / f"{slug}-{mission_id[:8]}"
+        if mission_id[:8] not in taken:
+            with contextlib.suppress(FileExistsError), disk_errors(directory):
+                directory.mkdir()
+                return mission_id, directory
+        moment += 256
+
+
 def encode_meta(meta: dict[str, Any]) -> bytes:
     """`meta.json` as bytes: two spaces, sorted keys."""
     return (json.dumps(meta, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
@@ -144,10 +166,13 @@ def package_id(text: str, slug: str = "") -> str:
 
 def find_missions(repo: Repo) -> list[Mission]:
     """Every mission of the canonical checkout, in order of slug. Errors: `MISSION_DAMAGED`."""
+    return [read_mission(repo, place) for place in mission_directories(repo)]
+
+
+def mission_directories(repo: Repo) -> list[Path]:
+    """The directories that hold a mission, readable or not."""
     root = repo.missions_directory
-    if not root.is_dir():
-        return []
-    return [read_mission(repo, place) for place in sorted(root.iterdir()) if (place / META).is_file()]
+    return [place for place in sorted(root.iterdir()) if (place / META).is_file()] if root.is_dir() else []
 
 
 def read_mission(repo: Repo, directory: Path) -> Mission:
@@ -252,19 +277,19 @@ def read_packages(directory: Path, cache: Path) -> tuple[tuple[Package, ...], li
         return (), []
     try:
         cached = json.loads(cache.read_bytes())
-        known = cached["files"] if cached["version"] == _CACHE_VERSION else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        known = {}
+        if cached["version"] == _CACHE_VERSION:
+            return _read_files(files, cached["files"], cache)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # garbage in a cache is as good as no cache
+    return _read_files(files, {}, cache)
+
+
+def _read_files(files: Sequence[Path], known: dict[str, Any], cache: Path) -> tuple[tuple[Package, ...], list[Finding]]:
     entries: dict[str, Any] = {}
     for path in files:
-        status = path.stat()
-        key = [status.st_size, status.st_mtime_ns, status.st_ino]
+        key = _key(path)
         entry = known.get(path.name)
         entries[path.name] = entry if entry and entry["key"] == key else {"key": key, **_parse(path)}
-    if entries != known:
-        # A cache that cannot be written costs time and nothing else.
-        with contextlib.suppress(KittyError, OSError):
-            atomic_write(cache, json.dumps({"version": _CACHE_VERSION, "files": entries}).encode())
     packages: dict[str, Package] = {}
     findings: list[Finding] = []
     for name, entry in entries.items():
@@ -283,7 +308,20 @@ def read_packages(directory: Path, cache: Path) -> tuple[tuple[Package, ...], li
             )
             continue
         packages[package.wp_id] = package
+    if entries != known:
+        # A cache that cannot be written costs time and nothing else.
+        with contextlib.suppress(KittyError, OSError):
+            atomic_write(cache, json.dumps({"version": _CACHE_VERSION, "files": entries}).encode())
     return tuple(packages[wp_id] for wp_id in sorted(packages, key=_natural)), findings
+
+
+def _key(path: Path) -> list[int] | None:
+    """What a file's cached content is known by; None for one that cannot even be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def front_matter(content: bytes, path: Path) -> dict[str, Any]:
@@ -295,7 +333,8 @@ def front_matter(content: bytes, path: Path) -> dict[str, Any]:
         )
     from kitty_host.config import parse_yaml
 
-    data = parse_yaml(found[1], path, code="WP_INVALID")
+    # The line break stands for the first `---`, so that lines are counted as the file has them.
+    data = parse_yaml(b"\n" + found[1], path, code="WP_INVALID")
     if not isinstance(data, dict):
         raise KittyError(
             "WP_INVALID", f"the front matter of {path} is no mapping", "write it as `key: value` lines", path=str(path)
@@ -310,8 +349,11 @@ def _parse(path: Path) -> dict[str, Any]:
         data = front_matter(path.read_bytes(), path)
     except KittyError as error:
         return {"package": None, "findings": [Finding(error.code, error.message, error.hint, "block", place)]}
+    except OSError as error:
+        unreadable = Finding("WP_INVALID", f"{path}: {error.strerror}", "make it a readable file", "block", place)
+        return {"package": None, "findings": [unreadable]}
     findings: list[Finding] = []
-    mode = str(data.get("execution_mode") or "code_change")
+    mode = _text(data.get("execution_mode") or "code_change")
     if mode == "worktree":
         mode = "code_change"
     if mode not in ("code_change", "planning_artifact"):
@@ -325,10 +367,10 @@ def _parse(path: Path) -> dict[str, Any]:
             )
         )
         mode = "code_change"
-    wp_id = package_id(str(data.get("work_package_id") or path.name))
+    wp_id = package_id(_text(data.get("work_package_id") or path.name))
     package = {
         "wp_id": wp_id,
-        "title": str(data.get("title") or wp_id),
+        "title": _text(data.get("title") or wp_id),
         "dependencies": [package_id(one) for one in _strings(data.get("dependencies"))],
         "owned_files": _strings(data.get("owned_files")),
         "execution_mode": mode,
@@ -354,7 +396,12 @@ def _strings(value: Any) -> list[str]:
     if value is None or value == "[]":
         return []
     items: Iterable[Any] = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    return [str(item["id"] if isinstance(item, dict) and "id" in item else item) for item in items]
+    return [_text(item["id"] if isinstance(item, dict) and "id" in item else item) for item in items]
+
+
+def _text(value: Any) -> str:
+    """A scalar as a text. Anything else is named and not expanded: a few nested aliases would fill the memory."""
+    return f"({type(value).__name__})" if isinstance(value, list | dict | set | tuple) else str(value)
 
 
 def _natural(wp_id: str) -> tuple[int, str]:

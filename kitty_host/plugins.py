@@ -47,7 +47,7 @@ class PluginFault(Exception):
     """A hook of a plugin failed where there is no going on without it; exit code 3."""
 
     def __init__(self, plugin: str, hook: str, cause: BaseException) -> None:
-        super().__init__(f"plugin {plugin}: {hook} failed: {type(cause).__name__}: {cause}")
+        super().__init__(f"plugin {plugin}: {hook} failed: {_said(cause)}")
         self.plugin = plugin
 
 
@@ -61,9 +61,14 @@ class Plugins:
 
         self.entries: dict[str, Entry] = {}
         self.faults: list[Fault] = []
+        self._owners: dict[str, str] = {}
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(hooks)
-        for entry in entries:
+        found = list(entries)
+        if len({entry.name for entry in found}) < len(found):
+            own = _own_distributions()
+            found.sort(key=lambda entry: entry.distribution not in own)
+        for entry in found:
             self._load(entry)
 
     @classmethod
@@ -95,8 +100,8 @@ class Plugins:
             return getattr(self._manager.hook, hook)(**arguments)
         except KittyError:
             raise
-        except Exception as error:
-            raise PluginFault(self._culprit(error) or ", ".join(self.implementers(hook)), hook, error) from error
+        except (Exception, SystemExit) as error:
+            raise PluginFault(self.culprit(error) or ", ".join(self.implementers(hook)), hook, error) from error
 
     def required(self, hook: str, **arguments: Any) -> Any:
         """The first answer. Errors: `PLUGIN_MISSING` where nobody gives one."""
@@ -113,6 +118,11 @@ class Plugins:
         """All findings of a check. A plugin that fails is itself a blocking finding."""
         found: list[Finding] = []
         for name, answer in self._each(hook, arguments):
+            if isinstance(answer, list):
+                strange = [item for item in answer if not isinstance(item, Finding)]
+                if strange:
+                    answer = TypeError(f"{strange[0]!r} is no Finding")
+                    self._fault(self.entries[name], f"{hook} failed: {answer}")
             if isinstance(answer, Exception):
                 found.append(_failed_check(name, hook, answer))
             else:
@@ -159,10 +169,35 @@ class Plugins:
                 clashes[name] = claimed
         return found, clashes
 
+    def load(self, claim: Claim) -> Any:
+        """The click command that a claim names. Raises `PluginFault`, which is listed as well."""
+        import click
+
+        module, _, attribute = claim.command.target.partition(":")
+        self._owners.setdefault(module.partition(".")[0], claim.entry.name)
+        try:
+            command = getattr(importlib.import_module(module), attribute)
+            if not isinstance(command, click.Command):
+                raise TypeError(f"{claim.command.target} is no click command")
+        except (Exception, SystemExit) as error:
+            fault = PluginFault(claim.entry.name, f"the command {claim.command.name}", error)
+            self._fault(claim.entry, str(fault))
+            raise fault from error
+        return command
+
     def plugin_of_module(self, module: str) -> str | None:
-        """The plugin that a module belongs to."""
-        top = module.partition(".")[0]
-        return next((name for name, entry in self.entries.items() if entry.target.partition(".")[0] == top), None)
+        """The plugin that a module belongs to: it lies beside a manifest, or beside a command that was loaded."""
+        return self._owners.get(module.partition(".")[0])
+
+    def culprit(self, error: BaseException) -> str | None:
+        """The plugin whose code an error came out of or through, the innermost if there are several; the host's own is none."""
+        trace = error.__traceback__
+        found = None
+        while trace is not None:
+            owner = self.plugin_of_module(str(trace.tb_frame.f_globals.get("__name__", "")))
+            found = owner if owner and self.entries[owner].distribution != HOST else found
+            trace = trace.tb_next
+        return found
 
     def _load(self, entry: Entry) -> None:
         if entry.name in self.entries:
@@ -171,30 +206,21 @@ class Plugins:
         try:
             manifest = importlib.import_module(entry.target.partition(":")[0])
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's import does is one listed fault
-            self._fault(entry, f"import of {entry.target} failed: {type(error).__name__}: {error}")
+            self._fault(entry, f"import of {entry.target} failed: {_said(error)}")
             return
         try:
             self._manager.register(manifest, entry.name)
             self.entries[entry.name] = entry
+            self._owners.setdefault(entry.target.partition(".")[0], entry.name)
         except Exception as error:  # noqa: BLE001 - a wrong argument of a hook, for example
             if self._manager.has_plugin(entry.name):
                 self._manager.unregister(name=entry.name)
-            self._fault(entry, f"{entry.target}: {error}")
+            self._fault(entry, f"{entry.target}: {' '.join(str(error).split())}")
             return
-        for name in vars(manifest):
-            if (
-                name.startswith("kitty_")
-                and hasattr(getattr(manifest, name), "kitty_impl")
-                and not hasattr(self._manager.hook, name)
-            ) or (
-                name.startswith("kitty_")
-                and hasattr(getattr(manifest, name), "kitty_impl")
-                and not self._is_specified(name)
-            ):
+        for name, value in vars(manifest).items():
+            marked = callable(value) and isinstance(getattr(value, "kitty_impl", None), dict)
+            if marked and not (hasattr(self._manager.hook, name) and getattr(self._manager.hook, name).has_spec()):
                 self._fault(entry, f"there is no hook {name}")
-
-    def _is_specified(self, hook: str) -> bool:
-        return bool(getattr(self._manager.hook, hook).has_spec())
 
     def _implementations(self, hook: str) -> list[Any]:
         return list(reversed(getattr(self._manager.hook, hook).get_hookimpls()))
@@ -204,18 +230,11 @@ class Plugins:
             name = implementation.plugin_name
             try:
                 answer = implementation.function(*(arguments[argument] for argument in implementation.argnames))
-                yield name, [] if answer is None else list(answer)
-            except Exception as error:  # noqa: BLE001 - contained: the row of the hook table says what follows
-                self._fault(self.entries[name], f"{hook} failed: {type(error).__name__}: {error}")
-                yield name, error
-
-    def _culprit(self, error: BaseException) -> str | None:
-        trace = error.__traceback__
-        culprit = None
-        while trace is not None:
-            culprit = self.plugin_of_module(str(trace.tb_frame.f_globals.get("__name__", ""))) or culprit
-            trace = trace.tb_next
-        return culprit
+                given: Any = [] if answer is None else list(answer)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - contained: the row of the hook table says what follows
+                self._fault(self.entries[name], f"{hook} failed: {_said(error)}")
+                given = error if isinstance(error, Exception) else RuntimeError(f"it left with exit code {error.code}")
+            yield name, given
 
     def _fault(self, entry: Entry, message: str) -> None:
         fault = Fault(entry.name, entry.distribution, message)
@@ -263,7 +282,11 @@ def _metadata(place: str) -> Iterator[tuple[str, str, str]]:
         if kind not in ("dist-info", "egg-info"):
             continue
         try:
-            with open(os.path.join(place, name, "entry_points.txt"), encoding="utf-8") as stream:  # noqa: PTH118, PTH123 - measured
+            with open(  # noqa: PTH123 - measured
+                os.path.join(place, name, "entry_points.txt"),  # noqa: PTH118
+                encoding="utf-8",
+                errors="replace",
+            ) as stream:
                 text = stream.read()
         except OSError:
             continue
@@ -278,7 +301,10 @@ def _zipped_metadata(place: str) -> Iterator[tuple[str, str, str]]:
         with zipfile.ZipFile(place) as archive:
             for name in archive.namelist():
                 if name.endswith(".dist-info/entry_points.txt"):
-                    yield (*_name_and_version(name.partition(".dist-info")[0]), archive.read(name).decode())
+                    yield (
+                        *_name_and_version(name.partition(".dist-info")[0]),
+                        archive.read(name).decode(errors="replace"),
+                    )
     except (OSError, zipfile.BadZipFile):
         return
 
@@ -311,9 +337,14 @@ def _own_distributions() -> frozenset[str]:
     return frozenset({HOST, *named})
 
 
+def _said(error: BaseException) -> str:
+    """An error as one line, whatever its author wrote."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def _failed_check(name: str, hook: str, error: Exception) -> Finding:
     return Finding(
         "PLUGIN_CHECK_FAILED",
-        f"the check {hook} of plugin {name} failed: {type(error).__name__}: {error}",
+        f"the check {hook} of plugin {name} failed: {_said(error)}",
         f"mend the plugin, or leave it out with {ALLOW_LIST}",
     )

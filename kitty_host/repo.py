@@ -32,7 +32,12 @@ class Repo:
     @classmethod
     def find(cls, directory: Path) -> Repo:
         """The repository that a directory is in. Errors: `SPEC_KITTY_REPO_NOT_INITIALIZED`, `WORKSPACE_ROOT_NOT_FOUND`, `REPO_BARE`."""
-        directory = directory.absolute()
+        try:
+            directory = directory.absolute()
+        except FileNotFoundError as error:
+            raise KittyError(
+                "WORKSPACE_ROOT_NOT_FOUND", "the current directory no longer exists", "go to one that does"
+            ) from error
         git = Git(directory)
         try:
             # In a bare repository without a worktree the last question fails, after the first two were answered.
@@ -41,7 +46,7 @@ class Repo:
             )
         except GitError as error:
             raise _not_a_repository(directory, error.stderr) from error
-        paths = [Path(line) for line in answers.stdout.decode(errors="surrogateescape").splitlines()]
+        paths = [Path(line) for line in answers.stdout.decode(errors="surrogateescape").split("\n")[:-1]]
         if len(paths) < 2:
             raise _not_a_repository(directory, answers.stderr.decode(errors="replace"))
         common, git_directory, *rest = paths
@@ -113,11 +118,8 @@ class Repo:
 
 def _canonical(git: Git, common: Path) -> Path:
     """The main worktree of a repository that one is in by a linked worktree or not at all."""
-    if (
-        common.name == ".git"
-        and common.parent.is_dir()
-        and git.out("-C", str(common), "rev-parse", "--is-bare-repository") == "false"
-    ):
+    bare = git.out("-C", str(common), "rev-parse", "--is-bare-repository") == "true"
+    if common.name == ".git" and common.parent.is_dir() and not bare:
         return common.parent
     configured = (
         git.run("-C", str(common), "config", "--get", "core.worktree", ok=(0, 1))
@@ -129,20 +131,30 @@ def _canonical(git: Git, common: Path) -> Path:
     recorded = common / "kitty" / "canonical"
     if recorded.is_file():
         return Path(recorded.read_text(encoding="utf-8").strip())
-    trees = [
-        Path(line.removeprefix("worktree "))
-        for line in git.lines("-C", str(common), "worktree", "list", "--porcelain")
-        if line.startswith("worktree ")
-    ]
-    candidates = [tree for tree in trees if tree != common and tree.parent.name != ".worktrees" and tree.is_dir()]
+    records = git.records("-C", str(common), "worktree", "list", "--porcelain", "-z")
+    # The first one stands for the repository itself and is no linked worktree.
+    trees = [Path(line.removeprefix("worktree ")) for line in records if line.startswith("worktree ")][1:]
+    lanes = [tree for tree in trees if tree.parent.name == ".worktrees"]
+    if bare:
+        candidates = [tree for tree in trees if tree not in lanes and tree.is_dir()]
+    else:
+        # The Git directory is elsewhere and does not know its checkout; but lanes lie in it.
+        above = dict.fromkeys(lane.parent.parent for lane in lanes)
+        candidates = [place for place in above if _git_directory(git, place) == common]
     if len(candidates) == 1:
         return candidates[0]
     raise KittyError(
         "REPO_BARE",
-        f"{common} is bare and has {'several worktrees' if candidates else 'no worktree'}",
-        f"run in the worktree that shall be the canonical one: git rev-parse --show-toplevel > {recorded}",
+        f"{common} {'is bare' if bare else 'is no checkout'} and has "
+        f"{'several worktrees' if candidates else 'no worktree'} that could be the canonical one",
+        f"run in the worktree that shall be it: mkdir -p {recorded.parent} && git rev-parse --show-toplevel > {recorded}",
         candidates=[str(tree) for tree in candidates],
     )
+
+
+def _git_directory(git: Git, place: Path) -> Path:
+    done = git.run("-C", str(place), "rev-parse", "--absolute-git-dir", ok=(0, 128))
+    return Path(done.stdout.decode(errors="surrogateescape").removesuffix("\n"))
 
 
 def _not_a_repository(directory: Path, stderr: str) -> KittyError:

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from kitty_host.api import KittyError
-from kitty_host.plugins import PluginFault, Plugins
+from kitty_host.plugins import HOST, PluginFault, Plugins
 
 REFUSED, USAGE, FAULT, INTERRUPTED = 1, 2, 3, 130
 ERROR_SCHEMA = "kitty.error/1"
@@ -61,13 +61,14 @@ def leave(error: BaseException, plugins: Plugins | None, as_json: bool) -> int:
         return 0
     if os.environ.get("KITTY_DEBUG") == "1":
         raise error
-    culprit = error.plugin if isinstance(error, PluginFault) else _module_at_fault(error, plugins)
+    culprit = error.plugin if isinstance(error, PluginFault) else (plugins and plugins.culprit(error))
     log = _write_log(error)
+    where = f"plugin {culprit}" if culprit else HOST
     _print(
         "FAULT",
-        str(error) if isinstance(error, PluginFault) else f"a fault in {culprit}: {error!r}",
+        str(error) if isinstance(error, PluginFault) else f"a fault in {where}: {error!r}",
         f"please report it with {log}",
-        {"plugin": culprit, "log": log},
+        {"plugin": culprit or HOST, "log": log},
         as_json,
     )
     return FAULT
@@ -87,16 +88,6 @@ def _print(code: str, message: str, hint: str, details: dict[str, Any], as_json:
     click.echo(f"{code}: {message}", err=True)
     if hint:
         click.echo(f"  {hint}", err=True)
-
-
-def _module_at_fault(error: BaseException, plugins: Plugins | None) -> str:
-    trace = error.__traceback__
-    found = "kitty-host"
-    while trace is not None:
-        plugin = plugins.plugin_of_module(str(trace.tb_frame.f_globals.get("__name__", ""))) if plugins else None
-        found = f"plugin {plugin}" if plugin else found
-        trace = trace.tb_next
-    return found
 
 
 def _write_log(error: BaseException) -> str:

@@ -112,12 +112,15 @@ class State:
 
     @property
     def is_open(self) -> bool:
-        """From creation until the landing, or until all work packages are done or cancelled; undo opens it again."""
+        """From creation until the landing, or until all work packages are done or cancelled; undo and reopening open it again."""
         landing = self.last_other(LANDED, UNDONE)
+        packages = [package for package in self.snapshot.packages.values() if package.lane in LANES]
+        if landing is not None and landing.kind == UNDONE:
+            return True
         if landing is not None:
-            return landing.kind == UNDONE
-        lanes = [package.lane for package in self.snapshot.packages.values() if package.lane in LANES]
-        return not lanes or any(lane not in CLOSED for lane in lanes)
+            packages = [package for package in packages if (package.at or "") > landing.at]
+            return any(package.lane not in CLOSED for package in packages)
+        return not packages or any(package.lane not in CLOSED for package in packages)
 
     @property
     def last_event_id(self) -> str:

@@ -106,13 +106,15 @@ class Project:
 
     def mission(self, slug: str = "demo", packages: Sequence[Mapping[str, Any]] = (), **meta: Any) -> Any:
         """A committed mission with work-package files; returns the `Mission`. Each package is front matter, `work_package_id` first."""
-        from kitty_host.ledger.event import new_id
-        from kitty_host.mission import encode_meta, read_mission
+        from kitty_host.mission import encode_meta, read_mission, reserve
         from kitty_host.repo import Repo
 
-        mission_id = str(meta.pop("mission_id", None) or new_id())
-        name = f"{slug}-{mission_id[:8]}"
-        directory = self.root / "kitty-specs" / name
+        mission_id = meta.pop("mission_id", None)
+        if mission_id is None:
+            mission_id, directory = reserve(Repo.find(self.root), slug)
+        else:
+            directory = self.root / "kitty-specs" / f"{slug}-{mission_id[:8]}"
+        name = directory.name
         (directory / "tasks").mkdir(parents=True)
         record = {
             "mission_id": mission_id,
@@ -170,7 +172,7 @@ class Project:
                 found[name] = b"link to " + os.fsencode(path.readlink())
             elif path.is_file():
                 found[name] = path.read_bytes()
-            elif path.is_dir():
+            elif path.is_dir() and not (path.name == "kitty" and [one.name for one in path.iterdir()] == ["cache"]):
                 found[name] = b"directory"
         return found
 
@@ -228,7 +230,6 @@ def install_plugin(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     site.mkdir()
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")])))
-    modules: list[str] = []
 
     def install(name: str, source: str, *, distribution: str = "", module: str = "") -> Path:
         distribution = distribution or f"kitty-{name}"
@@ -241,9 +242,9 @@ def install_plugin(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         )
         (metadata / "entry_points.txt").write_text(f"[kitty]\n{name} = {module}\n", encoding="utf-8")
         importlib.invalidate_caches()
-        modules.append(module)
         return site
 
     yield install
-    for module in modules:
-        sys.modules.pop(module, None)
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(f"{site}{os.sep}"):
+            del sys.modules[name]

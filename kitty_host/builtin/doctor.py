@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kitty_host.api import Finding, KittyError
 from kitty_host.command import Invocation, command
-from kitty_host.mission import find_missions
+from kitty_host.mission import mission_directories, read_mission
 from kitty_host.repo import Repo
 from kitty_host.state import State
 
@@ -37,19 +37,21 @@ def look(repo: Repo) -> Iterator[Finding]:
             "install Git 2.38 or later",
             "warn",
         )
-    for mission in find_missions(repo):
-        ledger = repo.relative(mission.ledger.live)
-        if repo.git.succeeds("check-ignore", "--quiet", "--no-index", ledger):
-            yield Finding(
-                "LEDGER_IGNORED",
-                f"{ledger} is ignored by Git",
-                "take the rule out: a branch switch loses rows otherwise",
-                "warn",
-                ledger,
-            )
-        yield from mission.ledger.findings()
-        yield from mission.package_findings
+    for directory in mission_directories(repo):
+        place = repo.relative(directory)
         try:
+            mission = read_mission(repo, directory)
+            place = repo.relative(mission.ledger.live)
+            if repo.git.succeeds("check-ignore", "--quiet", "--no-index", place):
+                yield Finding(
+                    "LEDGER_IGNORED",
+                    f"{place} is ignored by Git",
+                    "take the rule out: a branch switch loses rows otherwise",
+                    "warn",
+                    place,
+                )
+            yield from mission.package_findings
+            yield from mission.ledger.findings()
             State.load(mission)
         except KittyError as error:
-            yield Finding(error.code, error.message, error.hint, "block", ledger)
+            yield Finding(error.code, error.message, error.hint, "block", place)

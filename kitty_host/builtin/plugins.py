@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from kitty_host.command import Invocation, command, group
+from kitty_host.plugins import PluginFault
 
 plugins = group("plugins", help="List plugins and their faults.")
 
@@ -29,7 +31,11 @@ def list_plugins(call: Invocation) -> None:
 
 @command("doctor", group=plugins)
 def doctor(call: Invocation) -> None:
-    """List the faults of plugins."""
+    """List the faults of plugins; every command is imported to see whether it is there."""
+    claims, _ = call.plugins.commands()
+    for claim in claims.values():
+        with contextlib.suppress(PluginFault):  # it is listed
+            call.plugins.load(claim)
     faults = [fault._asdict() for fault in call.plugins.faults]
     call.show(
         {"schema": "kitty.plugins/1", "plugins": list(call.plugins.entries), "faults": faults},

@@ -6,6 +6,7 @@ interpreted here (lifecycle envelopes, decision points, retrospectives, kitty's 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import time
@@ -13,13 +14,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from kitty_host.ledger.machine import ALL_LANES
+from kitty_host.ledger.machine import ALL_LANES, GENESIS, LANES
 
 Actor = str | dict[str, str | None]
 Row = dict[str, Any]
 
 _ACTOR_KEYS = {"role", "profile", "tool", "model"}
 _OTHER_TYPES = frozenset(("RetrospectiveCaptured", "RetrospectiveCaptureFailed", "RetrospectiveSkipped"))
+_SUBTASK = frozenset((*LANES, GENESIS, "skipped", "not_applicable"))
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -64,7 +66,7 @@ class BadRow(ValueError):
 
 
 def decode(row: Any) -> Event:
-    """One decoded line as a record. Raises `BadRow`."""
+    """One decoded line as a record. Raises `BadRow` for what cannot be folded, and for what makes a log unreadable to spec-kitty."""
     if not isinstance(row, dict):
         raise BadRow(f"a JSON object was expected, not {type(row).__name__}")
     kind = row.get("kind")
@@ -73,8 +75,8 @@ def decode(row: Any) -> Event:
             if kind != "annotation":
                 raise BadRow(f"unknown kind {kind!r}")
             delta = row["delta"]
-            if not isinstance(delta, dict):
-                raise BadRow("the delta of an annotation must be an object")
+            _must_be_texts(row)
+            _must_be_foldable(delta)
             return Annotation(row["event_id"], row["wp_id"], row["at"], _actor(row["actor"]), delta)
         if (
             "event_type" in row
@@ -84,14 +86,63 @@ def decode(row: Any) -> Event:
             name = row.get("event_type") or row.get("type") or row.get("event_name")
             return Other(str(row.get("event_id", "")), str(row.get("timestamp") or row.get("at") or ""), str(name), row)
         source, target = row["from_lane"], row["to_lane"]
-        if source not in ALL_LANES or target not in ALL_LANES:
-            raise BadRow(f"unknown lane {source if source not in ALL_LANES else target!r}")
+        for lane in (source, target):
+            if not isinstance(lane, str) or lane not in ALL_LANES:
+                raise BadRow(f"unknown lane {lane!r}")
         row["execution_mode"]
+        _must_be_texts(row)
+        _must_be_whole(row)
         return Transition(
             row["event_id"], row["wp_id"], source, target, row["at"], _actor(row["actor"]), row["force"], row
         )
     except KeyError as error:
         raise BadRow(f"the key {error.args[0]!r} is missing") from error
+
+
+def _must_be_texts(row: Row) -> None:
+    if not (isinstance(row["event_id"], str) and isinstance(row["wp_id"], str) and isinstance(row["at"], str)):
+        raise BadRow("event_id, wp_id and at must be texts")
+
+
+def _must_be_whole(row: Row) -> None:
+    """The parts of a transition that spec-kitty decodes in full."""
+    if evidence := row.get("evidence"):
+        _must_have(evidence, "evidence", "review")
+        _must_have(evidence["review"], "evidence.review", "reviewer", "verdict", "reference")
+        for repo in evidence.get("repos") or ():
+            _must_have(repo, "evidence.repos", "repo", "branch", "commit")
+        for verification in evidence.get("verification") or ():
+            _must_have(verification, "evidence.verification", "command", "result", "summary")
+    if result := row.get("review_result"):
+        _must_have(result, "review_result", "reviewer", "verdict", "reference")
+    if told := row.get("policy_metadata"):
+        _must_have(told, "policy_metadata")
+
+
+def _must_be_foldable(delta: Any) -> None:
+    """The parts of an annotation that are more than a value to be replaced."""
+    _must_have(delta, "delta")
+    if (subtasks := delta.get("subtasks")) is not None:
+        _must_have(subtasks, "subtasks")
+        if not all(isinstance(status, str) and status in _SUBTASK for status in subtasks.values()):
+            raise BadRow("a subtask has a status that is none")
+    if (review := delta.get("review")) is not None:
+        _must_have(review, "review", "at", "actor", "wp_id", "reason")
+    for slot in ("tracker_refs", "tracker_refs_replace"):
+        references = delta.get(slot)
+        if references is not None and not (
+            isinstance(references, list) and all(isinstance(one, str) for one in references)
+        ):
+            raise BadRow(f"{slot} must be a list of texts")
+    try:
+        int(delta.get("shell_pid") or 0)
+    except (TypeError, ValueError) as error:
+        raise BadRow("shell_pid must be a number") from error
+
+
+def _must_have(value: Any, name: str, *keys: str) -> None:
+    if not isinstance(value, dict) or not value.keys() >= set(keys):
+        raise BadRow(f"{name} must be an object{' with ' + ', '.join(keys) if keys else ''}")
 
 
 def encode(row: Mapping[str, Any]) -> str:
@@ -131,15 +182,17 @@ def ulid(milliseconds: int, chance: int) -> str:
 def now(after: str = "") -> str:
     """The time, UTC, ISO 8601 with microseconds.
 
-    Never earlier than one microsecond after `after`, so that readers who sort by time agree.
+    Later than `after`, as a moment and as a text: readers sort by time, and they compare texts.
     """
     moment = datetime.now(UTC)
     if after:
-        try:
-            floor = datetime.fromisoformat(after) + timedelta(microseconds=1)
-            moment = max(moment, floor if floor.tzinfo else floor.replace(tzinfo=UTC))
-        except ValueError:
-            pass  # a foreign row with a time that is none cannot set a floor
+        with contextlib.suppress(ValueError, OverflowError):  # a foreign row with a time that is none sets no floor
+            floor = datetime.fromisoformat(after)
+            floor = floor if floor.tzinfo else floor.replace(tzinfo=UTC)
+            moment = max(moment, floor.astimezone(UTC) + timedelta(microseconds=1))
+            if moment.isoformat(timespec="microseconds") <= after:
+                # "12:00:00Z" sorts behind "12:00:00.5+00:00", and the hour of another zone counts as it is written.
+                moment = max(moment, floor.replace(microsecond=0, tzinfo=UTC) + timedelta(seconds=1))
     return moment.isoformat(timespec="microseconds")
 
 

@@ -20,18 +20,21 @@ from kitty_host.files import (
     atomic_write,
     disk_errors,
     hard_link,
+    is_same,
     lock,
     make_directory,
+    read_unlinked,
     same_file,
     sweep,
     sync_directory,
     write_all,
     write_new,
 )
-from kitty_host.git import Git
+from kitty_host.git import Git, GitError
 from kitty_host.ledger.event import BadRow, Event, Row, decode, encode, event_id_of
 
 FILE = "status.events.jsonl"
+_PATIENCE = 20
 
 
 class Ledger:
@@ -47,15 +50,17 @@ class Ledger:
     # Reading
 
     def lines(self) -> list[bytes]:
-        """Every acknowledged line, each event id once, of both names. Torn tails are left out. Errors: `LEDGER_DAMAGED`."""
-        live = _whole_lines(_read(self.live))
-        if same_file(self.live, self.twin):
+        """Every acknowledged line, of both names where they differ. Torn tails are left out. Errors: `LEDGER_DAMAGED`."""
+        content, status = _look(self.live)
+        live = _whole_lines(content)
+        # What was read is compared, not what the name leads to now: somebody may heal or replace it meanwhile.
+        if status is not None and is_same(status, self.twin):
             return live
         return self.union(live, _whole_lines(_read(self.twin)))
 
     def rows(self) -> list[Row]:
         """Every line, decoded as JSON."""
-        return [json.loads(line) for line in self.lines()]
+        return [json.loads(line) for line in self.lines() if line.strip()]
 
     def events(self) -> list[Event]:
         """Every line as a record. Errors: `LEDGER_DAMAGED` with line and byte."""
@@ -76,7 +81,7 @@ class Ledger:
                     FILE,
                 )
             )
-        if (content or self.twin.exists()) and not same_file(self.live, self.twin):
+        if not same_file(self.live, self.twin) and content != _read(self.twin):
             found.append(
                 Finding(
                     "LEDGER_NAMES",
@@ -89,26 +94,34 @@ class Ledger:
         return found
 
     def union(self, *copies: Iterable[bytes]) -> list[bytes]:
-        """The lines of several copies, each event id once, in the order of the first copy that has it.
+        """The lines of several copies: those of the first one as they are, then what each other one has under new event ids.
 
-        Errors: `LEDGER_DAMAGED` for an unreadable line; `EVENT_ID_CONFLICT` where one id stands for two contents.
+        Errors: `LEDGER_DAMAGED` for an unreadable line; `EVENT_ID_CONFLICT` where two copies have other contents under one id.
         """
         merged: list[bytes] = []
-        known: dict[str, bytes] = {}
-        for copy in copies:
+        known: dict[str, list[bytes]] = {}
+        for position, copy in enumerate(copies):
+            # One id twice within one copy is left to the reducer, which knows which counts.
+            fresh: dict[str, list[bytes]] = {}
+            offset = 0
             for number, line in enumerate(copy, 1):
-                identity = _identity(line, self.live, number)
-                first = known.setdefault(identity, line)
-                if first is line:
+                if line.strip():
+                    identity = _identity(line, self.live, number, offset)
+                    if identity not in known:
+                        merged.append(line)
+                        fresh.setdefault(identity, []).append(line)
+                    elif not _is_among(line, known[identity]):
+                        raise KittyError(
+                            "EVENT_ID_CONFLICT",
+                            f"event {identity} has two contents in two copies of {self.live.name}",
+                            "compare the copies and take the wrong line out by hand",
+                            event_id=identity,
+                            copies=[str(self.live), str(self.twin), self.ref],
+                        )
+                elif position == 0:
                     merged.append(line)
-                elif first != line and json.loads(first) != json.loads(line):
-                    raise KittyError(
-                        "EVENT_ID_CONFLICT",
-                        f"event {identity} has two contents in two copies of {self.live.name}",
-                        "compare the copies and take the wrong line out by hand",
-                        event_id=identity,
-                        copies=[str(self.live), str(self.twin), self.ref],
-                    )
+                offset += len(line) + 1
+            known |= fresh
         return merged
 
     # Writing
@@ -161,11 +174,7 @@ class Ledger:
         try:
             with disk_errors(self.live):
                 (os.fsync if sys.platform in ("darwin", "win32") else os.fdatasync)(descriptor)
-            written = os.fstat(descriptor)
-            try:
-                in_place = os.path.samestat(written, self.live.stat())
-            except FileNotFoundError:
-                in_place = False
+            in_place = is_same(os.fstat(descriptor), self.live)
         finally:
             os.close(descriptor)
         if not in_place:
@@ -198,8 +207,9 @@ class Ledger:
         """Under the lock: finish or set aside a torn tail, and make the two names one file again."""
         sweep(self.live.parent)
         sweep(self.twin.parent)
-        if _is_torn(self.live):
-            self._mend_tail(_read(self.live))
+        for name in (self.live, self.twin):
+            if _is_torn(name):
+                self._mend_tail(name, _read(name))
         if same_file(self.live, self.twin) or not (self.live.exists() or self.twin.exists()):
             return
         merged = b"".join(line + b"\n" for line in self.lines())
@@ -209,12 +219,12 @@ class Ledger:
             if not hard_link(self.live, self.twin) and merged != _read(self.twin):
                 atomic_write(self.twin, merged)
 
-    def _mend_tail(self, content: bytes) -> None:
+    def _mend_tail(self, name: Path, content: bytes) -> None:
         whole = content.rfind(b"\n") + 1
         tail = content[whole:]
-        with disk_errors(self.live):
+        with disk_errors(name):
             if _parses(tail):
-                descriptor = os.open(self.live, os.O_WRONLY | os.O_APPEND)
+                descriptor = os.open(name, os.O_WRONLY | os.O_APPEND)
                 try:
                     write_all(descriptor, b"\n")
                     os.fsync(descriptor)
@@ -224,7 +234,7 @@ class Ledger:
             make_directory(self._torn)
             write_new(self._torn / f"{self.live.parent.name}-{secrets.token_hex(6)}.part", tail)
             sync_directory(self._torn)
-            descriptor = os.open(self.live, os.O_WRONLY)
+            descriptor = os.open(name, os.O_WRONLY)
             try:
                 os.ftruncate(descriptor, whole)
                 os.fsync(descriptor)
@@ -238,10 +248,18 @@ class Ledger:
 
         `others` are checkpoints of other clones whose lines were taken in: further parents.
         """
-        old = git.commit_of(self.ref)
-        new = self.commit(git, self.lines(), message, [*([old] if old else []), *others])
-        if new != old:
-            git.run("update-ref", "--create-reflog", self.ref, new, old or "0" * len(new))
+        for attempt in range(_PATIENCE):
+            old = git.commit_of(self.ref)
+            new = self.commit(git, self.lines(), message, [*([old] if old else []), *others])
+            if new == old:
+                break
+            try:
+                git.run("update-ref", "--create-reflog", self.ref, new, old or "0" * len(new))
+                break
+            except GitError as error:
+                # Somebody else was faster: what is committed has to follow theirs.
+                if error.code != "GIT_FAILED" or attempt == _PATIENCE - 1:
+                    raise
         return new
 
     def commit(self, git: Git, lines: Sequence[bytes], message: str, parents: Sequence[str]) -> str:
@@ -271,25 +289,32 @@ def decode_lines(lines: Sequence[bytes], path: Path) -> list[Event]:
         if line.strip():
             try:
                 events.append(decode(json.loads(line)))
-            except (ValueError, BadRow) as error:
+            except (ValueError, BadRow, RecursionError) as error:
                 raise _damaged(path, number, offset, str(error)) from error
         offset += len(line) + 1
     return events
 
 
 def _read(path: Path) -> bytes:
+    return _look(path)[0]
+
+
+def _look(path: Path) -> tuple[bytes, os.stat_result | None]:
     try:
-        return path.read_bytes()
+        return read_unlinked(path)
     except FileNotFoundError:
-        return b""
+        return b"", None
     except OSError as error:
-        if error.errno == errno.EISDIR:
-            raise KittyError("LEDGER_DAMAGED", f"{path} is a directory", "move it away", path=str(path)) from error
+        if error.errno in (errno.EISDIR, errno.ELOOP):
+            what = "a directory" if error.errno == errno.EISDIR else "a symbolic link"
+            raise KittyError("LEDGER_DAMAGED", f"{path} is {what}", "move it away", path=str(path)) from error
         raise
 
 
 def _is_torn(path: Path) -> bool:
-    """Whether the last byte is not a newline; reads no more than that byte."""
+    """Whether the last byte is not a newline; reads no more than that byte. Errors: `LEDGER_DAMAGED` where this is no plain file."""
+    if path.is_symlink() or path.is_dir():
+        _look(path)
     try:
         with path.open("rb") as stream:
             if stream.seek(0, os.SEEK_END) == 0:
@@ -307,15 +332,19 @@ def _whole_lines(content: bytes) -> list[bytes]:
 def _parses(tail: bytes) -> bool:
     try:
         return isinstance(json.loads(tail), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
-def _identity(line: bytes, path: Path, number: int) -> str:
+def _is_among(line: bytes, others: Sequence[bytes]) -> bool:
+    return line in others or json.loads(line) in [json.loads(other) for other in others]
+
+
+def _identity(line: bytes, path: Path, number: int, offset: int) -> str:
     try:
         row = json.loads(line)
-    except ValueError as error:
-        raise _damaged(path, number, 0, str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, number, offset, str(error)) from error
     return (event_id_of(row) if isinstance(row, dict) else "") or line.decode(errors="surrogateescape")
 
 

@@ -70,8 +70,8 @@ def check(row: Mapping[str, Any], *, subtasks_open: tuple[str, ...] = (), has_ev
     if row.get("force"):
         if not _text(row.get("reason")):
             refuse("a forced transition needs a reason", "give one with --reason")
-        if target == GENESIS:
-            refuse("no work package goes back to genesis", "choose one of the nine lanes")
+        if target not in LANES:
+            refuse(f"no work package goes to {target}", "choose one of the nine lanes")
         return findings
     if target not in EDGES.get(source, frozenset()):
         ways = (

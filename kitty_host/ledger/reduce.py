@@ -9,6 +9,7 @@ departure from `approved` never sorts before its approval, whatever the clocks s
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -29,6 +30,10 @@ _REWORK = frozenset((PLANNED, CLAIMED, IN_PROGRESS))
 _CLAIM = ("shell_pid", "shell_pid_created_at", "agent")
 _REPLACED = (*_CLAIM, "assignee", "role", "agent_profile", "agent_profile_version", "model", "provider")
 _VERDICT = "review_result"
+_KEYS = (
+    *("event_id", "wp_id", "from_lane", "to_lane", "at", "force", "execution_mode"),
+    *("reason", "review_ref", "policy_metadata"),
+)
 
 
 class WpState:
@@ -272,13 +277,24 @@ def _annotate(slots: dict[str, Any], delta: dict[str, Any]) -> None:
 
 
 def _once_each(transitions: list[Transition]) -> list[Transition]:
-    by_id: dict[str, Transition] = {}
+    by_id: dict[str, list[Transition]] = {}
     for row in transitions:
-        first = by_id.setdefault(row.event_id, row)
-        # Ids of seeds are made without their content, so two migrations can use one: then the smaller text counts, not the first line.
-        if first is not row and _is_seed(first) and _is_seed(row):
-            by_id[row.event_id] = min(first, row, key=lambda one: json.dumps(one.row, sort_keys=True))
-    return list(by_id.values())
+        by_id.setdefault(row.event_id, []).append(row)
+    # Ids of seeds are made without their content, so two migrations can use one: then the smaller text counts, not the first line.
+    return [
+        min(rows, key=_text) if len(rows) > 1 and all(_is_seed(row) for row in rows) else rows[0]
+        for rows in by_id.values()
+    ]
+
+
+def _text(row: Transition) -> str:
+    """A row as a text that does not depend on how it was written down."""
+    told = row.row
+    known = {key: told.get(key) for key in _KEYS} | {"actor": row.actor, "mission_slug": _slug(told)}
+    known |= {"evidence": told.get("evidence") or None}
+    optional = {"mission_id": told.get("mission_id"), _VERDICT: _verdict(row)}
+    known |= {key: value for key, value in optional.items() if value is not None}
+    return json.dumps(known, sort_keys=True)
 
 
 def _ordered(rows: list[Transition]) -> list[Transition]:
@@ -343,6 +359,11 @@ def _is_approval(row: Transition) -> bool:
     return row.to_lane == APPROVED and row.from_lane != APPROVED and not _is_seed(row)
 
 
+def _slug(row: dict[str, Any]) -> str:
+    return str(row.get("mission_slug") or row.get("feature_slug") or "")
+
+
 def _safe_slug(row: dict[str, Any]) -> str:
-    slug = str(row.get("mission_slug") or row.get("feature_slug") or "")
-    return "" if slug in (".", "..") or any(mark in slug for mark in "/\\\0") else slug
+    """The slug if it is a plain name, since others join it to paths."""
+    slug = _slug(row)
+    return slug if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", slug) and ".." not in slug else ""

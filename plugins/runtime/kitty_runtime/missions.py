@@ -14,8 +14,8 @@ from kitty_host.command import Invocation, command, group
 from kitty_host.files import atomic_write
 from kitty_host.inert import inert
 from kitty_host.ledger.emit import emit
-from kitty_host.ledger.event import envelope, new_id
-from kitty_host.mission import META, Mission, encode_meta, read_mission
+from kitty_host.ledger.event import envelope
+from kitty_host.mission import META, Mission, encode_meta, read_mission, reserve
 from kitty_host.state import State
 
 CONFIRMED = "already-confirmed"
@@ -66,8 +66,8 @@ def create(
         )
     acknowledged = _branch_strategy(call, target, branch_strategy) if pr_bound else None
     brief = call.plugins.required("kitty_brief", repo=repo) if from_brief else None
-    mission_id = new_id()
-    name = f"{slug}-{mission_id[:8]}"
+    mission_id, directory = reserve(repo, slug)
+    name = directory.name
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     meta: dict[str, Any] = {
         "mission_id": mission_id,
@@ -88,7 +88,6 @@ def create(
     if pr_bound:
         meta["pr_bound"] = True
         meta["branch_strategy"] = acknowledged
-    directory = repo.missions_directory / name
     atomic_write(directory / META, encode_meta(meta))
     made = read_mission(repo, directory)
     emit(call.plugins, made, lambda state: [] if state.events else [_created(made, now)])

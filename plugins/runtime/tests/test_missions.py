@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kitty_host.mission import find_missions
+from kitty_host.repo import Repo
+
 if TYPE_CHECKING:
     from conftest import Road
 
@@ -150,3 +153,14 @@ def test_broken_front_matter_refuses_with_the_line(road: Road) -> None:
     road("mission", "create", "demo")
     road.write("tasks/WP01-x.md", "---\nwork_package_id: WP01\ntitle: [\n---\n")
     assert "line" in road.refuses("WP_INVALID", "finalize")
+
+
+def test_missions_that_are_made_at_once_never_share_a_directory_or_eight_characters(road: Road) -> None:
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "kitty_host", "mission", "create", "same"]
+    running = [subprocess.Popen(command, cwd=road.root, stdout=subprocess.DEVNULL) for _ in range(6)]
+    assert [process.wait() for process in running] == [0] * 6
+    found = find_missions(Repo.find(road.root))
+    assert len({mission.mid8 for mission in found}) == len({mission.mission_id for mission in found}) == 6

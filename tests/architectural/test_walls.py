@@ -1,0 +1,280 @@
+"""The walls between the rooms. Each is a few lines of `ast`, and each is shown to catch what it is there to catch."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("merge", "intake", "runtime", "charter", "sync")
+HOST = sorted((ROOT / "kitty_host").rglob("*.py"))
+PLUGINS = sorted(path for name in NAMES for path in (ROOT / "plugins" / name / f"kitty_{name}").rglob("*.py"))
+# Dotted, or with a dash: `kitty_merge` alone is also the name of a hook.
+NAMED = re.compile(rf"\bkitty-({'|'.join(NAMES)})\b|\bkitty_({'|'.join(NAMES)})[.:]")
+
+PROCESSES = {
+    "kitty_host/git.py": "runs Git for everybody",
+    "kitty_host/testing.py": "fixtures run kitty as a user would, and plain Git to compare with",
+}
+FILES = {"kitty_host/files.py": "owns every rename, link and lock"}
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, name.name) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, f"{node.module or ''}.{name.name}") for name in node.names)
+
+
+def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+def attributes(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """`os.replace` and the like; a method of anything else as `.rename`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield node.lineno, f"{node.value.id if isinstance(node.value, ast.Name) else ''}.{node.attr}"
+
+
+def owner(path: str) -> str:
+    """The plugin that a file belongs to."""
+    found = re.match(r"plugins/(\w+)/", path)
+    return found[1] if found else ""
+
+
+# The walls: each yields lines and what is wrong there.
+
+
+def names_another_plugin(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    mine = f"kitty_{owner(path)}"
+    for line, name in imports(tree):
+        top = name.partition(".")[0]
+        if top != mine and top in {f"kitty_{other}" for other in NAMES}:
+            yield line, f"imports {top}"
+    for line, text in texts(tree):
+        for found in NAMED.finditer(text):
+            if (found[1] or found[2]) != owner(path):
+                yield line, f"names {found[0]}"
+
+
+def starts_processes(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for line, name in imports(tree):
+        if re.match(
+            r"(subprocess|multiprocessing|pty)\b|asyncio\.subprocess|os\.(system|popen|exec|spawn|posix_spawn)", name
+        ):
+            yield line, name
+    for line, name in attributes(tree):
+        if re.match(r"os\.(system|popen|exec|spawn|posix_spawn|fork)|asyncio\.create_subprocess", name):
+            yield line, name
+
+
+def renames_links_or_locks(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for line, name in imports(tree):
+        if re.match(r"(fcntl|filelock|msvcrt)\b|os\.(replace|rename|renames|link|O_NOFOLLOW)$|shutil\.move", name):
+            yield line, name
+    for line, name in attributes(tree):
+        if re.search(
+            r"^os\.(replace|renames?|link)$|^shutil\.move$|\.(rename|hardlink_to|O_NOFOLLOW|flock|lockf)$", name
+        ):
+            yield line, name
+    for node in ast.walk(tree):
+        # A text is replaced by two arguments, a file by one.
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "replace":
+            yield from [(node.lineno, ".replace of a file")] if len(node.args) == 1 and not node.keywords else []
+
+
+def is_no_plain_manifest(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    allowed = {"__future__", "typing", "collections.abc", "kitty_host.api"}
+    for node in run_at_import(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, name.name) for name in node.names if name.name not in allowed)
+        elif isinstance(node, ast.ImportFrom) and (node.level or node.module not in allowed):
+            yield node.lineno, str(node.module)
+
+
+def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        for_types = isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING"
+        if not for_types:
+            yield child
+            yield from run_at_import(child)
+
+
+def has_no_docstring(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    assert isinstance(tree, ast.Module)
+    if not ast.get_docstring(tree):
+        yield 1, "no docstring"
+
+
+def looks_at_the_current_directory(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for line, name in attributes(tree):
+        if re.search(r"^os\.(getcwdb?|f?chdir|curdir)$|^Path\.cwd$|\.cwd$", name):
+            yield line, name
+
+
+def skips_hooks_of_the_user(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for line, text in texts(tree):
+        if re.fullmatch(r"--no-verify|-n\b.*commit|core\.hooksPath=.*", text):
+            yield line, text
+
+
+class Wall(NamedTuple):
+    finds: Callable[[str, ast.AST], Iterable[tuple[int, str]]]
+    files: list[Path]
+    allowed: dict[str, str]
+    planted: dict[str, str]
+    """Sources that break the wall, by what they do."""
+    fine: str
+    """A source that comes close and does not."""
+    path: str = "plugins/merge/kitty_merge/planted.py"
+    """Where the planted sources would lie."""
+
+
+WALLS = {
+    "plugins never import or name each other": Wall(
+        names_another_plugin,
+        PLUGINS,
+        {},
+        {
+            "imports a package": "import kitty_runtime\n",
+            "imports from a module": "from kitty_sync.queue import put\n",
+            "imports inside a function": "def f():\n    import kitty_charter.gates\n",
+            "names a target": "load('kitty_intake.cli:intake')\n",
+            "names a distribution": "HINT = 'pip install kitty-sync'\n",
+        },
+        "from kitty_merge import x\nfirst('kitty_intake')\nCommand('merge', 'kitty_merge.cli:merge', 'Merge.')\n",
+    ),
+    "the host never imports or names a plugin": Wall(
+        names_another_plugin,
+        HOST,
+        {},
+        {
+            "imports a package": "import kitty_merge\n",
+            "imports inside a function": "def f():\n    from kitty_merge import cli\n",
+            "names a target": "TARGET = 'kitty_merge.cli:merge'\n",
+            "names a distribution": "HINT = 'pip install kitty-merge'\n",
+        },
+        "from kitty_host.hooks import kitty_merge\nfirst('kitty_merge')\n",
+        "kitty_host/planted.py",
+    ),
+    "one module starts processes": Wall(
+        starts_processes,
+        HOST + PLUGINS,
+        PROCESSES,
+        {
+            "imports subprocess": "import subprocess\n",
+            "imports from it": "from subprocess import run\n",
+            "imports it inside": "def f():\n    import subprocess as s\n",
+            "calls os.system": "import os\nos.system('git gc')\n",
+            "calls os.execvp": "import os\nos.execvp('git', [])\n",
+            "calls os.posix_spawn": "from os import posix_spawn\n",
+            "uses multiprocessing": "import multiprocessing\n",
+            "uses asyncio": "import asyncio\nasyncio.create_subprocess_exec('git')\n",
+        },
+        "import os\nos.getpid()\nmission.repo.git.run('status')\n",
+    ),
+    "one module renames, links and locks": Wall(
+        renames_links_or_locks,
+        HOST + PLUGINS,
+        FILES,
+        {
+            "calls os.replace": "import os\nos.replace(a, b)\n",
+            "imports os.replace": "from os import replace\n",
+            "calls os.rename": "import os\nos.rename(a, b)\n",
+            "calls os.link": "import os\nos.link(a, b)\n",
+            "renames a path": "path.rename(other)\n",
+            "replaces a path": "path.replace(other)\n",
+            "links a path": "path.hardlink_to(other)\n",
+            "moves with shutil": "import shutil\nshutil.move(a, b)\n",
+            "locks": "import fcntl\nfcntl.flock(1, 2)\n",
+            "imports a lock library": "from filelock import FileLock\n",
+            "opens without following links": "import os\nos.open(p, os.O_NOFOLLOW)\n",
+        },
+        "'a'.replace('b', 'c')\nmoment.replace(tzinfo=UTC)\nimport os\nos.symlink(a, b)\n",
+    ),
+    "a manifest imports the door and nothing else": Wall(
+        is_no_plain_manifest,
+        [path for path in HOST + PLUGINS if path.name == "plugin.py"],
+        {},
+        {
+            "imports a heavy module": "import json\n",
+            "imports records": "from kitty_host.records import Gate\n",
+            "imports its own package": "from kitty_merge.cli import merge\n",
+            "imports relatively": "from . import cli\n",
+            "imports in a try": "try:\n    import rich\nexcept ImportError:\n    pass\n",
+            "imports in a class": "class A:\n    import json\n",
+            "imports in a branch": "if True:\n    if 1:\n        import json\n",
+        },
+        "from kitty_host.api import Command, hookimpl\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
+        "    from kitty_host.records import Gate\ndef kitty_gates():\n    import json\n",
+    ),
+    "every module says what it owns": Wall(
+        has_no_docstring, HOST + PLUGINS, {}, {"says nothing": "import os\n"}, '"""Owns something."""\n'
+    ),
+    "one look at the current directory": Wall(
+        looks_at_the_current_directory,
+        HOST + PLUGINS,
+        {},
+        {
+            "asks os": "import os\nos.getcwd()\n",
+            "asks pathlib": "from pathlib import Path\nPath.cwd()\n",
+            "goes elsewhere": "import os\nos.chdir('/')\n",
+        },
+        "call.directory\nsubprocess_run(cwd=directory)\n",
+    ),
+    "hooks of the user's repository are never skipped": Wall(
+        skips_hooks_of_the_user,
+        HOST + PLUGINS,
+        {},
+        {
+            "skips them": "git.run('commit', '--no-verify')\n",
+            "hides them": "git.run('-c', 'core.hooksPath=/dev/null')\n",
+        },
+        "git.run('commit', '-m', text)\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WALLS)
+def test_the_wall_stands(name: str) -> None:
+    wall = WALLS[name]
+    assert wall.files, "there is nothing on either side"
+    broken = [
+        f"{path}:{line}: {what}"
+        for file in wall.files
+        if (path := file.relative_to(ROOT).as_posix()) not in wall.allowed
+        for line, what in wall.finds(path, ast.parse(file.read_text(encoding="utf-8")))
+    ]
+    assert broken == []
+
+
+@pytest.mark.parametrize(
+    ("name", "planted"), [(name, planted) for name, wall in WALLS.items() for planted in wall.planted]
+)
+def test_the_wall_would_be_missed(name: str, planted: str) -> None:
+    wall = WALLS[name]
+    assert list(wall.finds(wall.path, ast.parse(wall.planted[planted])))
+
+
+@pytest.mark.parametrize("name", WALLS)
+def test_the_wall_is_in_nobodys_way(name: str) -> None:
+    wall = WALLS[name]
+    assert list(wall.finds(wall.path, ast.parse(wall.fine))) == []
+
+
+@pytest.mark.parametrize(("name", "path"), [(name, path) for name, wall in WALLS.items() for path in wall.allowed])
+def test_a_door_in_the_wall_is_used(name: str, path: str) -> None:
+    wall = WALLS[name]
+    assert list(wall.finds(path, ast.parse((ROOT / path).read_text(encoding="utf-8")))), "close it"
+    assert wall.allowed[path], "say why"

@@ -1,0 +1,135 @@
+"""Configuration is typed, keeps the user's comments, and is never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from kitty_host.api import KittyError
+from kitty_host.config import Config
+
+
+@frozen
+class Intake:
+    max_brief_bytes: int = 5_242_880
+    allow_cross_fs: bool = False
+    root: str = ""
+    ratio: float = 0.5
+    tools: tuple[str, ...] = ()
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str | bytes], Config]:
+    def make(text: str | bytes) -> Config:
+        path = tmp_path / "config.yaml"
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return Config.load(path)
+
+    return make
+
+
+def refusal(act: Callable[[], object]) -> KittyError:
+    with pytest.raises(KittyError) as refused:
+        act()
+    assert refused.value.code == "CONFIG_INVALID"
+    return refused.value
+
+
+def test_a_missing_file_and_an_empty_one_are_all_defaults(tmp_path: Path, write: Callable[[str], Config]) -> None:
+    assert Config.load(tmp_path / "none.yaml").section("intake", Intake) == Intake()
+    assert write("").section("intake", Intake) == Intake()
+    assert write("# nothing yet\n").section("intake", Intake) == Intake()
+
+
+def test_a_section_takes_what_is_there_and_defaults_for_the_rest(write: Callable[[str], Config]) -> None:
+    config = write("intake: {max_brief_bytes: 7, tools: [a, b], unknown: kept}\n")
+    assert config.section("intake", Intake) == Intake(max_brief_bytes=7, tools=("a", "b"))
+
+
+def test_a_section_can_lie_deeper(write: Callable[[str], Config]) -> None:
+    assert write("a: {b: {root: x}}\n").section("a.b", Intake).root == "x"
+    assert write("a: null\n").section("a.b", Intake) == Intake()
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('max_brief_bytes: "7"', "max_brief_bytes"),
+        ("max_brief_bytes: many", "max_brief_bytes"),
+        ("max_brief_bytes: 1.5", "max_brief_bytes"),
+        ("max_brief_bytes: yes", "max_brief_bytes"),
+        ("max_brief_bytes: null", "max_brief_bytes"),
+        ("allow_cross_fs: 'no'", "allow_cross_fs"),
+        ("allow_cross_fs: 0", "allow_cross_fs"),
+        ("root: 5", "root"),
+        ("tools: [a, 5]", "tools"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_an_error_that_names_its_key(
+    write: Callable[[str], Config], line: str, key: str
+) -> None:
+    config = write(f"intake:\n  {line}\n")
+    error = refusal(lambda: config.section("intake", Intake))
+    assert f"intake.{key}" in error.message
+    assert str(config.path) in error.message
+
+
+def test_a_value_of_the_wrong_type_is_not_spelt_out_without_end(write: Callable[[str], Config]) -> None:
+    bomb = "".join(f"k{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]\n" for n in range(12))
+    config = write(f"{bomb}intake: {{root: *a11}}\n")
+    assert len(refusal(lambda: config.section("intake", Intake)).message) < 500
+
+
+def test_a_whole_number_is_a_float_too(write: Callable[[str], Config]) -> None:
+    assert write("intake: {ratio: 2}\n").section("intake", Intake).ratio == 2.0
+
+
+@pytest.mark.parametrize("text", ["intake: [1]\n", "intake: text\n", "intake: 5\n", "intake: false\n"])
+@pytest.mark.parametrize("name", ["intake", "intake.deeper"])
+def test_a_section_that_is_no_mapping_is_an_error(write: Callable[[str], Config], text: str, name: str) -> None:
+    config = write(text)
+    assert "intake is not a mapping" in refusal(lambda: config.section(name, Intake)).message
+
+
+def test_broken_yaml_is_named_with_its_line(write: Callable[[str], Config]) -> None:
+    error = refusal(lambda: write("a: 1\n b: 2\n"))
+    assert error.details["line"] == 2
+    assert "config.yaml, line 2" in error.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["- a list\n", "just text\n", b"\xff\xfe\x00", b"a: \xff\n", "a: 1\na: 2\n", "a: !!python/name:os.system x\n"],
+)
+def test_what_is_no_plain_mapping_is_an_error(write: Callable[[str | bytes], Config], text: str | bytes) -> None:
+    refusal(lambda: write(text))
+
+
+def test_a_write_changes_one_value_and_keeps_comments_order_and_quotes(write: Callable[[str], Config]) -> None:
+    config = write(
+        "# ours\nproject:\n  uuid: 'x'  # never change\n  slug: demo\n\nmerge:\n  strategy: merge # or squash\n"
+    )
+    config.set("merge.strategy", "squash")
+    assert config.path.read_text() == (
+        "# ours\nproject:\n  uuid: 'x'  # never change\n  slug: demo\n\nmerge:\n  strategy: squash # or squash\n"
+    )
+    assert config.data["merge"] == {"strategy": "squash"}
+
+
+def test_a_write_makes_the_file_and_the_sections_it_needs(tmp_path: Path) -> None:
+    config = Config.load(tmp_path / "deep" / "config.yaml")
+    config.set("review.allow_self", True)
+    assert config.path.read_text() == "review:\n  allow_self: true\n"
+
+
+@pytest.mark.parametrize("text", ["a: [1,\n", "- a list\n"])
+def test_a_write_into_a_broken_file_is_refused_and_leaves_it_alone(
+    write: Callable[[str], Config], tmp_path: Path, text: str
+) -> None:
+    config = write("a: 1\n")
+    config.path.write_text(text)
+    refusal(lambda: config.set("b", 2))
+    assert config.path.read_text() == text

@@ -1,0 +1,145 @@
+"""Git is run in English, without its caller's surroundings, and its failures are refusals."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kitty_host.api import KittyError
+from kitty_host.git import Git, GitError
+from kitty_host.testing import Project
+
+
+@pytest.fixture
+def git(project: Project) -> Git:
+    return Git(project.root)
+
+
+def refusal(git: Git, *arguments: str) -> GitError:
+    with pytest.raises(GitError) as failed:
+        git.run(*arguments)
+    return failed.value
+
+
+def test_a_failure_says_what_git_said_and_how_to_see_more(git: Git) -> None:
+    error = refusal(git, "cat-file", "blob", "HEAD:missing")
+    assert error.code == "GIT_FAILED"
+    assert error.message == "path 'missing' does not exist in 'HEAD'"
+    assert error.details["command"] == "git cat-file blob HEAD:missing"
+    assert error.status == error.details["status"] == 128
+    assert "git cat-file blob HEAD:missing" in error.hint
+
+
+def test_an_exit_code_that_is_an_answer_is_no_failure(git: Git) -> None:
+    assert git.run("config", "--get", "no.such", ok=(0, 1)).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("fatal: write error: No space left on device", "DISK_FULL"),
+        ("error: insufficient permission for adding an object to repository database", "READ_ONLY"),
+        ("fatal: Unable to create 'index.lock': Read-only file system", "READ_ONLY"),
+        ("fatal: something else", "GIT_FAILED"),
+    ],
+)
+def test_a_full_or_read_only_disk_is_recognised_in_what_git_says(said: str, code: str) -> None:
+    assert GitError(["add"], 128, said).code == code
+
+
+def test_git_speaks_english_whatever_the_user_speaks(git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "de")
+    git.run("config", "alias.say", '!printf "%s" "$LC_ALL"')
+    assert git.out("say") == "C"
+
+
+def test_what_git_sets_for_hooks_does_not_mislead(project: Project, git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.git("config", "alias.say", "!env")
+    local = set(project.git("rev-parse", "--local-env-vars").split())
+    for name in local - {"GIT_INTERNAL_SUPER_PREFIX"}:  # Git itself takes that one back
+        monkeypatch.setenv(name, "0" if name == "GIT_CONFIG_COUNT" else "")
+    seen = {line.partition("=")[0] for line in git.lines("say")}
+    # What the user gave with `git -c` holds for the Git that a hook starts, too.
+    assert seen & local <= {"GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_PREFIX"}
+
+
+def test_a_question_refreshes_no_index(project: Project, git: Git) -> None:
+    os.utime(project.root / "README.md", (1, 1))
+    before = (project.root / ".git" / "index").read_bytes()
+    git.run("status", "--porcelain")
+    assert (project.root / ".git" / "index").read_bytes() == before
+
+
+def test_variables_of_its_own_reach_one_git_and_no_other(project: Project, git: Git) -> None:
+    index = project.root / "other-index"
+    git.with_environment(GIT_INDEX_FILE=str(index)).run("read-tree", "HEAD")
+    assert index.exists()
+    assert git.with_environment(A="1").with_environment(GIT_INDEX_FILE=str(index)).lines("ls-files")
+    project.git("rm", "--cached", "-q", "README.md")
+    assert "README.md" not in git.lines("ls-files")
+
+
+@pytest.mark.parametrize("name", ["ordinary.txt", "with space.txt", "ümlaut.txt", "separator\u2028inside.txt"])
+def test_a_name_comes_back_as_it_is(project: Project, git: Git, name: str) -> None:
+    project.commit(name)
+    listed = "ls-tree", "--name-only", "HEAD"
+    assert name in git.lines(*listed)
+    assert name in git.records(*listed, "-z")
+
+
+def test_nothing_is_no_line_and_no_record(git: Git) -> None:
+    assert git.lines("ls-tree", "--name-only", "HEAD", "nothing") == []
+    assert git.records("ls-tree", "-z", "--name-only", "HEAD", "nothing") == []
+
+
+def test_a_name_that_is_no_utf8_survives_the_way_through(project: Project, git: Git) -> None:
+    name = os.fsdecode(b"latin-\xe9.txt")
+    project.commit(name)
+    assert name in git.records("ls-tree", "-z", "--name-only", "HEAD")
+
+
+def test_only_what_names_a_commit_is_one(project: Project, git: Git) -> None:
+    head = project.git("rev-parse", "HEAD")
+    assert git.commit_of("HEAD") == head
+    assert git.commit_of("no-such-branch") is None
+    assert git.commit_of("HEAD:README.md") is None
+    assert git.commit_of("--all") is None
+
+
+def test_a_commit_is_its_own_ancestor_and_not_its_childs_child(project: Project, git: Git) -> None:
+    first = project.git("rev-parse", "HEAD")
+    second = project.commit("second.txt")
+    assert git.is_ancestor(first, second)
+    assert git.is_ancestor(first, first)
+    assert not git.is_ancestor(second, first)
+
+
+def test_bytes_are_stored_and_read_back_without_filters(project: Project, git: Git) -> None:
+    project.commit(".gitattributes", "* text eol=crlf\n")
+    blob = git.write_blob(b"a\r\nb\n")
+    assert project.git("cat-file", "-s", blob) == "5"
+    project.commit("file", b"one\n")
+    assert git.read_blob("HEAD", "file") == b"one\n"
+    assert git.read_blob("HEAD", "missing") is None
+    assert git.read_blob("no-such-branch", "file") is None
+
+
+def test_the_version_is_two_numbers(git: Git) -> None:
+    assert git.version() >= (2, 0)
+
+
+def test_a_machine_without_git_is_told_to_install_it(git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(KittyError) as refused:
+        git.run("version")
+    assert refused.value.code == "GIT_TOO_OLD"
+
+
+def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KittyError) as refused:
+        Git(tmp_path / "gone").run("version")
+    assert refused.value.code == "WORKSPACE_ROOT_NOT_FOUND"
+    assert str(tmp_path / "gone") in refused.value.message
