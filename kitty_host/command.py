@@ -83,7 +83,7 @@ class Invocation:
 
     def actor(self) -> str:
         """Who acts: `--agent`, else `KITTY_AGENT`, else the claimer of the lane one stands in, else Git's user name."""
-        named = self.agent or os.environ.get("KITTY_AGENT", "").strip() or self._claimer()
+        named = self.named_agent() or self._claimer()
         if named:
             return named
         name = self.place.git.run("config", "--get", "user.name", ok=(0, 1)).stdout.decode(errors="replace").strip()
@@ -95,6 +95,12 @@ class Invocation:
             )
         return name
 
+    def named_agent(self) -> str:
+        """Who acts, where that was said: by `--agent`, else by `KITTY_AGENT`; empty otherwise."""
+        if self.agent is not None:
+            return self.agent
+        return os.environ.get("KITTY_AGENT", "").strip()
+
     def show(self, payload: dict[str, Any], text: str = "") -> None:
         """Print the result."""
         report.show(payload, text, self.json)
@@ -102,13 +108,16 @@ class Invocation:
     def _claimer(self) -> str:
         if self.place.here == self.place.root or not self.place.initialized:
             return ""
+        from kitty_host.lanes import lane_ids
         from kitty_host.mission import lane_of_worktree
         from kitty_host.state import State
 
         for mission in self.missions:
-            if lane_of_worktree(self.place, mission):
-                packages = State.load(mission).snapshot.packages.values()
-                claimed = [one for one in packages if one.lane in ("claimed", "in_progress") and one.slots.get("agent")]
+            lane = lane_of_worktree(self.place, mission)
+            if lane is not None:
+                state, lanes = State.load(mission), lane_ids(mission)
+                known = [found for wp_id, found in state.snapshot.packages.items() if lanes.get(wp_id) == lane]
+                claimed = [one for one in known if one.lane in ("claimed", "in_progress") and one.slots.get("agent")]
                 return claimed[0].agent if len(claimed) == 1 else ""
         return ""
 
@@ -158,6 +167,10 @@ def _stored(flag: str, attribute: str, text: str = "", **attributes: Any) -> cli
     """An option that is kept on the invocation and not handed to the function."""
 
     def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if isinstance(value, str):
+            value = value.strip()
+            if not value:
+                raise click.BadParameter("it is empty", context, parameter)
         if value not in (None, False):
             setattr(context.obj, attribute, value)
 

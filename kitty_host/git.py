@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from kitty_host.api import KittyError
@@ -68,6 +69,9 @@ class Git:
         environment = {name: value for name, value in os.environ.items() if name not in _LOCAL_VARIABLES}
         # Messages are read in English; a query must not refresh anybody's index; nothing may wait for a password.
         environment.update(LC_ALL="C", GIT_OPTIONAL_LOCKS="0", GIT_TERMINAL_PROMPT="0")
+        # A path is a path, whatever stars and brackets it has; `check-ignore` alone knows no other way and refuses to be told.
+        if "check-ignore" not in arguments:
+            environment["GIT_LITERAL_PATHSPECS"] = "1"
         environment.update(self._extra)
         # By default Git syncs neither refs nor loose objects nor the index.
         command = ["git", "-c", "core.fsync=committed", "-c", "core.quotePath=false", *arguments]
@@ -130,6 +134,11 @@ class Git:
         """The bytes of `path` in a commit or tree, or None where it has none."""
         done = self.run("cat-file", "blob", f"{revision}:{path}", ok=(0, 128))
         return done.stdout if done.returncode == 0 else None
+
+    @cached_property
+    def null_id(self) -> str:
+        """What stands for "no object": as many zeros as this repository's ids have characters."""
+        return "0" * (64 if self.out("rev-parse", "--show-object-format") == "sha256" else 40)
 
     def version(self) -> tuple[int, int]:
         """Major and minor version."""

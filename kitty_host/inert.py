@@ -13,7 +13,7 @@ CUT = "…"
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/-")
 # A title is read by people: inside a line, these cannot do anything. No `<`, `>`, backtick, `[`, `]`, `#`, `*`, `|` or `%`.
-_PROSE = _NAME | frozenset(" -,:;()'+=?!@&\"")
+_PROSE = _NAME | frozenset(" -,:;()'+=?!@&\"–—‘’“”«»·×→€")
 _OPENERS = frozenset("-+=:")
 # Letters by their category, but nothing to see: Hangul fillers and the Braille blank.
 _INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0\u2800")

@@ -64,6 +64,11 @@ def branch_of(mission: Mission, lane_id: str) -> str:
     return f"{mission.branch}-{lane_id}"
 
 
+def plan_ref(mission: Mission) -> str:
+    """The ref that keeps the commit of the whole plan, `lanes.json` included, which that file cannot name itself."""
+    return f"refs/kitty/{mission.mission_id}/plan"
+
+
 def encode_lanes(mission: Mission, lanes: Lanes) -> bytes:
     """`lanes.json` as bytes."""
     by_rule: dict[str, int] = {}

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from kitty_host.api import Finding, KittyError
 from kitty_host.files import atomic_write, disk_errors, make_directory
 from kitty_host.inert import inert
-from kitty_host.ledger.event import ulid
+from kitty_host.ledger.event import Transition, ulid
 from kitty_host.ledger.log import Ledger
 from kitty_host.repo import Repo
 
@@ -99,7 +99,11 @@ class Mission:
         raise KittyError(
             "WP_NOT_FOUND",
             f"{self.slug} has no work package {inert(text)}",
-            f"it has: {', '.join(ids)}" if ids else "write its work packages first: kitty tasks",
+            f"it has: {', '.join(ids)}"
+            if ids
+            else f"its files may be on another branch: git switch {self.target}"
+            if self.ledger.twin.exists() and any(isinstance(one, Transition) for one in self.ledger.events())
+            else "write its work packages first: kitty tasks",
             ids=ids,
         )
 
@@ -202,7 +206,8 @@ def select_mission(repo: Repo, selector: str | None, is_open: Callable[[Mission]
         found = [mission for mission in missions if lane_of_worktree(repo, mission)]
         if len(found) == 1:
             return found[0]
-        candidates = [mission for mission in missions if is_open(mission)]
+        # With a single mission there is no doubt, although it may be closed.
+        candidates = missions if len(missions) == 1 else [mission for mission in missions if is_open(mission)]
         if len(candidates) == 1:
             return candidates[0]
         slugs = [mission.slug for mission in candidates]

@@ -104,13 +104,19 @@ class Repo:
         done = self.git.run("symbolic-ref", "--quiet", "--short", "HEAD", ok=(0, 1))
         return done.stdout.decode(errors="surrogateescape").strip() or None
 
+    @cached_property
+    def is_bare(self) -> bool:
+        """Whether the repository has no main worktree, only linked ones."""
+        return self.git.out("-C", str(self.common), "rev-parse", "--is-bare-repository") == "true"
+
     def worktrees(self) -> list[tuple[Path, str | None]]:
         """Every worktree with the full ref that it has checked out, None where detached; the main one first."""
         found: list[tuple[Path, str | None]] = []
         for record in self.git.records("worktree", "list", "--porcelain", "-z"):
             key, _, value = record.partition(" ")
             if key == "worktree":
-                found.append((Path(value), None))
+                # Of the main one Git names the Git directory's parent, which is wrong where that lies elsewhere.
+                found.append((Path(value) if found or self.is_bare else self.root, None))
             elif key == "branch":
                 found[-1] = (found[-1][0], value)
         return found

@@ -6,6 +6,7 @@ fault in kitty or a plugin, 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -59,6 +60,15 @@ def leave(error: BaseException, plugins: Plugins | None, as_json: bool) -> int:
         # The reader has seen enough. Nothing more may be flushed into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        _print(
+            "DISK_FULL",
+            "the output could not be written: no space left",
+            "free some space and run it again",
+            {},
+            as_json,
+        )
+        return REFUSED
     if os.environ.get("KITTY_DEBUG") == "1":
         raise error
     culprit = error.plugin if isinstance(error, PluginFault) else (plugins and plugins.culprit(error))

@@ -48,7 +48,7 @@ class Progress(NamedTuple):
 class State:
     """What is known about one mission. Also what `kitty_next` and guards are given."""
 
-    __slots__ = ("agent", "events", "mission", "result", "snapshot")
+    __slots__ = ("agent", "events", "gated", "mission", "result", "snapshot")
 
     def __init__(self, mission: Mission, events: list[Event], *, agent: str = "", result: str | None = None) -> None:
         self.mission = mission
@@ -58,6 +58,8 @@ class State:
         """Who asks; empty where nobody in particular does."""
         self.result = result
         """What is reported about the step that was issued: `success`, `failed`, `blocked`, or None for a mere question."""
+        self.gated = True
+        """Whether anybody provides gates, so that a landing needs an acceptance."""
 
     @classmethod
     def load(cls, mission: Mission, *, agent: str = "", result: str | None = None) -> State:
@@ -112,15 +114,15 @@ class State:
 
     @property
     def is_open(self) -> bool:
-        """From creation until the landing, or until all work packages are done or cancelled; undo and reopening open it again."""
-        landing = self.last_other(LANDED, UNDONE)
-        packages = [package for package in self.snapshot.packages.values() if package.lane in LANES]
-        if landing is not None and landing.kind == UNDONE:
+        """From creation until all its work packages are done or cancelled, as a landing leaves them; undo opens it again.
+
+        Work that is open keeps it open whatever the times of rows say: clocks may be wrong.
+        """
+        lanes = [package.lane for package in self.snapshot.packages.values() if package.lane in LANES]
+        if any(lane not in CLOSED for lane in lanes):
             return True
-        if landing is not None:
-            packages = [package for package in packages if (package.at or "") > landing.at]
-            return any(package.lane not in CLOSED for package in packages)
-        return not packages or any(package.lane not in CLOSED for package in packages)
+        landing = self.last_other(LANDED, UNDONE)
+        return landing.kind == UNDONE if landing is not None else not lanes
 
     @property
     def last_event_id(self) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from kitty_host import __version__
+from kitty_host.lanes import write_lanes
+from kitty_host.records import Lane, Lanes
 from kitty_host.testing import Project, Result
 
 HEAVY = {
@@ -347,15 +349,18 @@ def test_feature_is_an_old_name_of_mission_that_help_hides(tool: Project) -> Non
 
 
 @pytest.mark.parametrize("option", ["--mission", "--feature"])
-def test_an_empty_name_is_a_name_and_not_the_only_mission(tool: Project, option: str) -> None:
+def test_an_empty_name_is_wrong_usage_and_not_the_only_mission(tool: Project, option: str) -> None:
     tool.mission()
-    result = tool.kitty("ok", "--json", option, "")
-    assert (result.exit_code, result.code) == (1, "MISSION_NOT_FOUND")
+    result = tool.kitty("ok", "--json", option, " ")
+    assert (result.exit_code, result.code) == (2, "USAGE")
 
 
 def test_the_actor_is_named_else_known_from_the_surroundings(tool: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     mission = tool.mission(packages=[{"work_package_id": "WP01"}])
     lane = tool.root / ".worktrees" / f"{mission.human}-{mission.mid8}-lane-a"
+    write_lanes(mission, Lanes((Lane("lane-a", ("WP01",), ()), Lane("lane-b", ("WP02",), ()))))
+    tool.record(mission, "WP02", "planned")
+    tool.record(mission, "WP02", "claimed", policy_metadata={"agent": "somebody in another lane"})
     tool.git("worktree", "add", "-q", "-b", "lane", str(lane))
 
     def who(*arguments: str, where: Path = tool.root) -> str:

@@ -101,6 +101,22 @@ def test_a_name_that_is_no_utf8_survives_the_way_through(project: Project, git: 
     assert name in git.records("ls-tree", "-z", "--name-only", "HEAD")
 
 
+def test_a_path_is_a_path_whatever_stars_it_has(project: Project, git: Git) -> None:
+    for name in ("*.txt", "a.txt", "[b].txt", ":(top)c.txt"):
+        project.write(name)
+        git.run("add", "--", name)
+        git.run("commit", "-q", "-m", "one", "--", name)
+        assert git.lines("ls-files", "--", name) == [name]
+    project.write(".gitignore", "*.log\n")
+    assert git.succeeds("check-ignore", "--quiet", "x.log")
+
+
+@pytest.mark.parametrize(("kind", "length"), [("sha1", 40), ("sha256", 64)])
+def test_no_object_has_as_many_zeros_as_an_id(isolated: Path, kind: str, length: int) -> None:
+    Project(isolated).git("init", "-q", f"--object-format={kind}", "x")
+    assert Git(isolated / "x").null_id == "0" * length
+
+
 def test_only_what_names_a_commit_is_one(project: Project, git: Git) -> None:
     head = project.git("rev-parse", "HEAD")
     assert git.commit_of("HEAD") == head

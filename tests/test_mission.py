@@ -108,11 +108,31 @@ def test_without_a_name_the_only_open_mission_is_meant(project: Project, two: tu
     assert refusal(lambda: select(project, None), "MISSION_REQUIRED").details["missions"] == []
 
 
+def test_of_a_single_mission_there_is_no_doubt_although_it_is_closed(project: Project) -> None:
+    mission = project.mission()
+    project.record(mission, "WP01", "planned", "done")
+    assert select(project, None).mission_id == mission.mission_id
+
+
 def test_a_mission_with_a_broken_ledger_is_open_so_that_it_is_seen(
     project: Project, two: tuple[Mission, Mission]
 ) -> None:
     two[0].ledger.live.write_bytes(b"{broken\n")
     assert len(refusal(lambda: select(project, None), "MISSION_REQUIRED").details["missions"]) == 2
+
+
+def test_a_mission_that_a_branch_switch_took_away_is_named(project: Project) -> None:
+    project.git("checkout", "-q", "-b", "other")
+    away = project.mission("away")
+    project.record(away, "WP01", "planned")
+    project.git("checkout", "-q", "-f", "main")
+    project.git("clean", "-fdxq", "kitty-specs")
+    for selector, code in ((away.slug, "MISSION_NOT_FOUND"), (None, "MISSION_REQUIRED")):
+        assert (
+            f"on another branch: {away.slug}" in refusal(lambda selector=selector: select(project, selector), code).hint
+        )
+    here = project.mission("here")
+    assert here.slug in refusal(lambda: select(project, away.slug), "MISSION_NOT_FOUND").hint
 
 
 def test_in_the_worktree_of_a_lane_its_mission_is_meant(project: Project, two: tuple[Mission, Mission]) -> None:
@@ -382,9 +402,9 @@ def test_broken_yaml_is_named_with_the_line_of_the_file(tasks: Path) -> None:
 
 
 def test_work_packages_are_in_order_of_their_numbers(tasks: Path) -> None:
-    for number in (10, 2, 1, 100):
-        written(tasks, "title: T\n", f"WP{number:02}-x.md")
-    assert [package.wp_id for package in read(tasks)[0]] == ["WP01", "WP02", "WP10", "WP100"]
+    for number in ("10", "9", "01", "100"):
+        written(tasks, "title: T\n", f"WP{number}-x.md")
+    assert [package.wp_id for package in read(tasks)[0]] == ["WP01", "WP9", "WP10", "WP100"]
 
 
 def test_two_files_with_one_id_are_a_finding(tasks: Path) -> None:

@@ -332,6 +332,18 @@ def test_the_current_branch_is_none_where_head_is_detached(project: Project) -> 
     assert repo.current_branch() is None
 
 
+def test_the_main_worktree_is_listed_as_it_is(separate: Project) -> None:
+    lane = lane_worktree(separate)
+    assert Repo.find(lane).worktrees() == [(separate.root, "refs/heads/main"), (lane, "refs/heads/lane")]
+
+
+def test_a_bare_repository_says_so(project: Project, bare: Path) -> None:
+    tree = tree_of(bare, "work")
+    assert Repo.find(tree).is_bare
+    assert not Repo.find(project.root).is_bare
+    assert tree in [place for place, _ in Repo.find(tree).worktrees()]
+
+
 def test_every_worktree_is_listed_with_its_branch(project: Project) -> None:
     lane, detached = lane_worktree(project), detached_worktree(project)
     main, *linked = Repo.find(lane).worktrees()

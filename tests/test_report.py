@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -44,6 +45,11 @@ def test_every_kind_of_error_has_its_code_and_its_exit_code(
     assert out == ""
     assert err.splitlines()[0] == f"{code}: {message}"
     assert len(err.splitlines()) <= 2
+
+
+def test_a_disk_that_is_full_of_output_is_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.leave(OSError(errno.ENOSPC, "No space left on device"), PLUGINS, as_json=False) == 1
+    assert capsys.readouterr().err.startswith("DISK_FULL: ")
 
 
 def test_an_error_before_plugins_are_known_leaves_by_the_same_door(

@@ -81,5 +81,6 @@ def _told(event: Event) -> str:
         return event.kind
     actor = inert(actor_name(event.actor), prose=True)
     if isinstance(event, Annotation):
-        return f"{event.wp_id}  {actor}: {', '.join(sorted(event.delta))}"
+        said = inert(str(event.delta["note"]), prose=True) if "note" in event.delta else ", ".join(sorted(event.delta))
+        return f"{event.wp_id}  {actor}: {said}"
     return f"{event.wp_id}  {event.from_lane} -> {event.to_lane}  {actor}{' (forced)' if event.force else ''}"

@@ -60,6 +60,8 @@ def stamp(state: State, rows: Sequence[Row]) -> list[Row]:
     for event in state.events:
         about = _about(event)
         last[about] = max(last.get(about, ""), event.at)
+        # A row about the mission says something about all that was before.
+        last[""] = max(last.get("", ""), event.at)
     stamped: list[Row] = []
     for row in rows:
         key = "timestamp" if "event_type" in row else "at"

@@ -24,6 +24,7 @@ from kitty_host.files import (
     lock,
     make_directory,
     read_unlinked,
+    remove,
     same_file,
     sweep,
     sync_directory,
@@ -242,6 +243,11 @@ class Ledger:
                 os.close(descriptor)
 
     # Checkpoints
+
+    def leave_the_checkout(self) -> None:
+        """Give up the live name: the second name keeps every line, and the next writing command makes the live one again."""
+        if same_file(self.live, self.twin) or _read(self.live) == _read(self.twin):
+            remove(self.live)
 
     def checkpoint(self, git: Git, message: str, *, others: Sequence[str] = ()) -> str:
         """Commit the ledger's content to its ref; returns the commit, which is the present one where nothing changed.

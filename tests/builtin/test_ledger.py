@@ -29,7 +29,7 @@ def test_rows_are_shown_oldest_first(project: Project, mission: Mission) -> None
         "MissionCreated",
         "WP01  genesis -> planned  agent (forced)",
         "WP01  planned -> claimed  agent (forced)",
-        "WP01  ada %3Cb%3E: note",
+        "WP01  ada %3Cb%3E: x",
     ]
     result = project.kitty("ledger", "show", "--json").json
     assert result["schema"] == "kitty.ledger/1"

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from kitty_host.lanes import branch_of, plan_ref
 from kitty_host.ledger.event import new_id, now
 from kitty_host.mission import Mission
 from kitty_host.testing import Project
@@ -30,6 +31,11 @@ def test_a_mission_has_an_id_eight_characters_a_slug_and_a_branch(mission: Missi
     assert mission.slug == mission.directory.name == f"add-search-{mission.mid8}"
     assert mission.human == "add-search"
     assert mission.branch == f"kitty/mission-add-search-{mission.mid8}"
+
+
+def test_a_plan_has_a_ref_of_its_own(mission: Mission) -> None:
+    assert plan_ref(mission) == f"refs/kitty/{mission.mission_id}/plan"
+    assert branch_of(mission, "lane-a") == f"{mission.branch}-lane-a"
 
 
 def test_a_ledger_has_these_names(project: Project, mission: Mission) -> None:

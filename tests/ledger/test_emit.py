@@ -113,6 +113,13 @@ def test_no_row_is_earlier_than_the_last_one_of_its_work_package(plugins: Plugin
     assert other["at"] < last, "the clock of one work package is no business of another"
 
 
+def test_a_row_about_the_mission_is_later_than_all_that_was(plugins: Plugins, mission: Mission) -> None:
+    last = "2999-01-01T00:00:00.000000+00:00"
+    mission.ledger.append([{**to(mission, *SEED), "event_id": new_id(), "at": last}])
+    [row] = emit(plugins, mission, lambda state: [envelope("StepIssued", {}, aggregate_id=mission.slug)])
+    assert row["timestamp"] > last
+
+
 def test_a_clock_that_runs_back_changes_no_order(
     plugins: Plugins, mission: Mission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,8 +326,10 @@ def test_observers_are_told_of_every_row_when_it_is_on_disk_and_the_lock_is_free
         "        seen.append((event, event in mission.ledger.rows()))\n"
         "seen = []\n"
     )
-    rows = emit(Plugins.discover(), mission, moves(mission, SEED, CLAIM))
+    plugins = Plugins.discover()
+    rows = emit(plugins, mission, moves(mission, SEED, CLAIM))
     assert module.seen == [(row, True) for row in rows]
+    assert plugins.faults == []
 
 
 @pytest.mark.parametrize("body", ["raise ValueError('broken')", "raise SystemExit(5)", "return 5"])

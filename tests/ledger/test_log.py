@@ -621,6 +621,29 @@ def test_without_links_either_copy_brings_the_other_back(ledger: Ledger, which: 
     assert ledger.findings() == []
 
 
+# Leaving the checkout
+
+
+def test_a_ledger_can_give_up_its_live_name_and_keeps_every_line(ledger: Ledger) -> None:
+    wanted = appended(ledger, 2)
+    ledger.leave_the_checkout()
+    assert not ledger.live.exists()
+    assert ids(ledger) == wanted
+    wanted += appended(ledger)
+    assert ids(ledger) == wanted
+    assert ledger.live.samefile(ledger.twin)
+
+
+def test_a_live_name_that_has_lines_of_its_own_is_not_given_up(ledger: Ledger) -> None:
+    wanted = appended(ledger)
+    mine = row()
+    ledger.live.unlink()
+    ledger.live.write_bytes(line(mine) + b"\n")
+    ledger.leave_the_checkout()
+    assert sorted(ids(ledger)) == sorted([*wanted, mine["event_id"]])
+    assert ledger.live.exists()
+
+
 # Checkpoints
 
 

@@ -300,6 +300,10 @@ RULES: dict[str, tuple[list[Row], dict[str, Any]]] = {
         [row("planned", "claimed", 1, 1, SEED), row("planned", "blocked", 1, 1, SEED)],
         {"lane": "blocked"},
     ),
+    "whatever else stands in their lines": (
+        [{**row("planned", "claimed", 1, 1, SEED), "aaa_unknown": 0}, row("planned", "blocked", 1, 1, SEED)],
+        {"lane": "blocked"},
+    ),
     "of two rows with one id the first counts": (
         [row("planned", "claimed", 1, 1), row("planned", "blocked", 1, 1)],
         {"lane": "claimed"},

@@ -31,7 +31,9 @@ def run_gates(plugins: Plugins, candidate: Candidate) -> list[Gate]:
 
 def _landable(plugins: Plugins, candidate: Candidate) -> Gate:
     findings = plugins.findings("kitty_merge_check", candidate=candidate)
-    stopping = [f"{finding.code}: {finding.message}" for finding in findings if finding.severity == "block"]
+    stopping = [
+        f"{finding.code}: {finding.message}; {finding.hint}" for finding in findings if finding.severity == "block"
+    ]
     return Gate("landable", not stopping, "; ".join(stopping), commit=candidate.tip)
 
 

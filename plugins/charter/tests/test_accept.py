@@ -323,5 +323,5 @@ def test_what_would_stop_the_landing_is_a_red_gate(
     )
     done = project.kitty("accept", "--json")
     assert done.code == "GATE_FAILED"
-    assert gate(done, "landable")["reason"] == "MERGE_HEAD_MOVED: lane-a moved"
+    assert gate(done, "landable")["reason"] == "MERGE_HEAD_MOVED: lane-a moved; submit it again"
     assert acceptances(mission) == []

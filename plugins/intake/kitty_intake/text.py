@@ -45,7 +45,7 @@ def plain_text(source: Source) -> Brief:
 def title_of(text: str) -> str:
     """The first heading of a Markdown text, as it stands there, outside of code; empty where there is none."""
     fence = ""
-    for mark in _MARK.finditer(text):
+    for mark in _MARK.finditer(text.removeprefix("\ufeff")):
         if mark["fence"]:
             if not fence:
                 fence = mark["fence"]

@@ -15,8 +15,8 @@ from attrs import evolve
 
 from kitty_host.api import Finding, KittyError
 from kitty_host.git import Git
-from kitty_host.lanes import require_lanes
-from kitty_host.ledger.machine import APPROVED, CANCELED, SETTLED
+from kitty_host.lanes import plan_ref, require_lanes
+from kitty_host.ledger.machine import APPROVED, CANCELED, CLOSED, SETTLED
 from kitty_host.mission import Mission
 from kitty_host.records import Candidate, Forecast, Lane, LaneAccount, PathChange
 from kitty_host.state import State
@@ -26,7 +26,7 @@ from kitty_merge.own_records import is_record
 MERGE, SQUASH = "merge", "squash"
 
 
-def build(mission: Mission, strategy: str = MERGE) -> Candidate:
+def build(mission: Mission) -> Candidate:
     """The candidate of a mission as its lanes and its target are now. Moves no ref.
 
     Errors: `MERGE_CONFLICT` with lane and paths, `LANES_MISSING`, `MERGE_INCOMPLETE` where the target does not exist.
@@ -36,17 +36,18 @@ def build(mission: Mission, strategy: str = MERGE) -> Candidate:
     old = git.commit_of(target)
     if old is None:
         raise KittyError(
-            "MERGE_INCOMPLETE", f"the target branch {mission.target} has no commit", "create it, or correct meta.json"
+            "MERGE_INCOMPLETE",
+            f"the target branch {mission.target} has no commit",
+            "create it, or correct target_branch in the mission's meta.json",
         )
     heads = lane_heads(mission)
     tip = old
-    for lane, head in heads:
-        tip = _chain(mission, tip, lane, head)
+    for number, (lane, head) in enumerate(heads):
+        tip = _chain(mission, tip, lane, head, heads[:number])
     tree = _judged_tree(mission, tip)
     named = tuple((lane.lane_id, head) for lane, head in heads)
     key = hashlib.sha256(json.dumps([old, named, tree]).encode()).hexdigest()
-    candidate = Candidate(mission, key, target, old, tip, tree, named)
-    return candidate if strategy == MERGE else squashed(candidate)
+    return Candidate(mission, key, target, old, tip, tree, named)
 
 
 def squashed(candidate: Candidate) -> Candidate:
@@ -61,7 +62,7 @@ def squashed(candidate: Candidate) -> Candidate:
 
 
 def lane_heads(mission: Mission) -> list[tuple[Lane, str]]:
-    """The lanes that have a branch, with their commits, each after the lanes it depends on."""
+    """The lanes that have a branch and work that is not closed, with their commits, each after the lanes it depends on."""
     git = mission.repo.git
     refs = dict(
         line.split(" ", 1)
@@ -69,8 +70,14 @@ def lane_heads(mission: Mission) -> list[tuple[Lane, str]]:
             "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", f"refs/heads/{mission.branch}-lane-*"
         )
     )
+    state = State.load(mission)
     lanes = sorted(require_lanes(mission).lanes, key=lambda lane: (lane.group, len(lane.lane_id), lane.lane_id))
-    return [(lane, refs[lane.branch]) for lane in lanes if lane.branch in refs]
+    return [(lane, refs[lane.branch]) for lane in lanes if lane.branch in refs and not _is_closed(state, lane)]
+
+
+def _is_closed(state: State, lane: Lane) -> bool:
+    """Landed before, or cancelled: nothing of it may come again, or at all."""
+    return all(state.lane(wp_id) in CLOSED for wp_id in lane.wp_ids)
 
 
 def objections(candidate: Candidate) -> Iterator[Finding]:
@@ -85,7 +92,9 @@ def objections(candidate: Candidate) -> Iterator[Finding]:
             yield Finding("MERGE_NOT_APPROVED", f"{wp_id} is {lane}", f"finish it, or: kitty cancel {wp_id} --reason R")
     lanes = require_lanes(mission).lanes
     for one in lanes:
-        yield from _lane_objections(state, one, heads.get(one.lane_id))
+        if not _is_closed(state, one):
+            yield from _lane_objections(state, one, heads.get(one.lane_id))
+    yield from _left_out(state, list(heads.values()))
     for package in state.packages if candidate.strategy == MERGE else ():
         for needed in package.dependencies:
             commit = state.approved_commit(needed)
@@ -97,10 +106,12 @@ def objections(candidate: Candidate) -> Iterator[Finding]:
     owned = {one.branch for one in lanes}
     for line in git.lines("for-each-ref", "--format=%(refname:lstrip=2)", f"refs/heads/{mission.branch}-lane-*"):
         if line not in owned and git.lines("rev-list", "-1", line, "--not", candidate.old, *heads.values()):
+            approved = [wp_id for wp_id in state.wp_ids() if state.approved_commit(wp_id) == git.commit_of(line)]
+            way = f"it is {', '.join(approved)}: put that back into lanes.json" if approved else f"look: git log {line}"
             yield Finding(
                 "MERGE_INCOMPLETE",
                 f"the branch {line} has commits that no lane owns",
-                f"land them in a lane, or delete it: git branch -D {line}",
+                way,
             )
 
 
@@ -122,33 +133,61 @@ def _lane_objections(state: State, lane: Lane, head: str | None) -> Iterator[Fin
     approved = {
         wp_id: commit
         for wp_id in lane.wp_ids
-        if state.lane(wp_id) not in (CANCELED,) and (commit := state.approved_commit(wp_id)) is not None
+        if state.lane(wp_id) != CANCELED and (commit := state.approved_commit(wp_id)) is not None
     }
     if head is None:
-        for wp_id in approved:
+        for wp_id, commit in approved.items():
             yield Finding(
                 "MERGE_INCOMPLETE",
                 f"{wp_id} is approved and its branch {lane.branch} is gone",
-                f"git branch {lane.branch} {approved[wp_id]}",
+                f"bring it back: git branch {lane.branch} {commit}",
             )
         return
     unsettled = [wp_id for wp_id in lane.wp_ids if state.lane(wp_id) not in SETTLED]
-    if (
-        not unsettled
-        and head not in approved.values()
-        and git.lines("rev-list", "-1", head, "--not", f"refs/heads/{state.mission.target}")
-    ):
+    if not unsettled and git.lines("rev-list", "-1", head, "--not", *_reviewed(state)):
+        last = lane.wp_ids[-1]
         yield Finding(
             "MERGE_HEAD_MOVED",
             f"{lane.lane_id} is at {head[:10]}, which nobody approved",
-            f"submit and review it again: kitty reopen {lane.wp_ids[-1]} --reason R",
+            f"let it be reviewed: kitty reopen {last} --reason R, then kitty submit {last}",
         )
     for wp_id, commit in approved.items():
         if not git.is_ancestor(commit, head):
             yield Finding(
                 "MERGE_HEAD_MOVED",
                 f"{lane.lane_id} does not contain {commit[:10]}, approved for {wp_id}",
-                f"bring it back: git -C {state.mission.repo.root} branch --force {lane.branch} {commit}",
+                f"merge it in its worktree: git merge {commit[:10]}; then let it be reviewed again",
+            )
+
+
+def _reviewed(state: State) -> list[str]:
+    """What a lane may be at: the target, the plan, what was approved, and bases made of that."""
+    mission = state.mission
+    git = mission.repo.git
+    approved = [commit for wp_id in state.wp_ids() if (commit := state.approved_commit(wp_id)) is not None]
+    bases = git.lines(
+        "for-each-ref", "--format=%(objectname)", f"refs/kitty/{mission.mission_id}/base/", plan_ref(mission)
+    )
+    planned = require_lanes(mission).planning_commit
+    return [f"refs/heads/{mission.target}", *approved, *bases, *([planned] if planned else [])]
+
+
+def _left_out(state: State, heads: list[str]) -> Iterator[Finding]:
+    """Approved work that no lane of the plan holds, such as that of a work package whose file was removed."""
+    git = state.mission.repo.git
+    lanes = require_lanes(state.mission)
+    for wp_id in state.wp_ids():
+        commit = state.approved_commit(wp_id)
+        if (
+            lanes.of(wp_id) is None
+            and state.lane(wp_id) == APPROVED
+            and commit
+            and not any(git.is_ancestor(commit, head) for head in heads)
+        ):
+            yield Finding(
+                "MERGE_INCOMPLETE",
+                f"{commit[:10]}, approved for {wp_id}, is in no lane that lands",
+                f"bring its lane back, or: kitty cancel {wp_id} --reason R",
             )
 
 
@@ -239,18 +278,22 @@ def forecast(mission: Mission) -> Forecast:
     return Forecast(True)
 
 
-def _chain(mission: Mission, tip: str, lane: Lane, head: str) -> str:
+def _chain(mission: Mission, tip: str, lane: Lane, head: str, before: Sequence[tuple[Lane, str]]) -> str:
     git = mission.repo.git
     if git.is_ancestor(head, tip):
         return tip
     tree, conflicts = trees.merge(git, tip, head)
     if conflicts:
+        others = [other for other, its_head in before if trees.merge(git, its_head, head)[1]]
+        source = others[0].branch if others else mission.target
+        last = lane.wp_ids[-1]
         raise KittyError(
             "MERGE_CONFLICT",
-            f"{lane.lane_id} conflicts with what is before it in {', '.join(conflicts[:5])}",
-            f"merge {mission.target} into {lane.branch} in its worktree, settle it, and submit again",
+            f"{lane.lane_id} conflicts with {others[0].lane_id if others else mission.target} in {', '.join(conflicts[:5])}",
+            f"kitty reopen {last} --reason R; in its worktree: git merge {source}; settle it, commit, kitty submit {last}",
             lane=lane.lane_id,
             paths=list(conflicts),
+            others=[other.lane_id for other in others],
         )
     titles = {package.wp_id: package.title for package in mission.packages}
     listed = "".join(f"{wp_id} {titles.get(wp_id, '')}\n" for wp_id in lane.wp_ids)

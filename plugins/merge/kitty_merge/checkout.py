@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import stat
 from pathlib import Path
@@ -114,11 +115,19 @@ class Checkout:
             place = self.path / above
             if os.path.lexists(place) and (place.is_symlink() or not place.is_dir()) and above not in removed:
                 return self._ignored_or_refuse(git, above, staged)
-        if not os.path.lexists(self.path / change.path):
+        place = self.path / change.path
+        if not os.path.lexists(place) or (
+            place.is_dir() and not place.is_symlink() and self._will_be_empty(place, removed)
+        ):
             return ""
         if self._same_content(git, change.path, change.new):
             return "same"
         return self._ignored_or_refuse(git, change.path, staged)
+
+    def _will_be_empty(self, directory: Path, removed: set[str]) -> bool:
+        """Whether a directory holds nothing but files that go away."""
+        files = (path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
+        return all(path.relative_to(self.path).as_posix() in removed for path in files)
 
     def _ignored_or_refuse(self, git: Git, path: str, staged: dict[str, trees.Entry]) -> str:
         if path not in staged and git.succeeds("check-ignore", "--quiet", "--", path):
@@ -126,7 +135,7 @@ class Checkout:
         raise KittyError(
             "MERGE_IN_THE_WAY",
             f"{self.path / path} is in the way and in no commit",
-            f"move it aside: mv {path} {path}.mine",
+            f"move it aside: mv {shlex.quote(str(self.path / path))} {shlex.quote(str(self.path / path) + '.mine')}",
             path=path,
         )
 
@@ -185,6 +194,23 @@ class Checkout:
         git.run("checkout-index", "-f", "-u", "-q", "-z", "--stdin", stdin=written.encode(errors="surrogateescape"))
         self._install(git)
         return rescued
+
+    def is_behind(self, old: str, new: str) -> bool:
+        """Whether the index is still OLD's where OLD and NEW differ: somebody removed the lock by hand before the index was renamed."""
+        staged, _ = _staged(self.git)
+        changes = [change for change in trees.changes(self.git, old, new) if change.old != change.new]
+        return bool(changes) and all(staged.get(change.path) == change.old for change in changes)
+
+    def rescue_all(self, paths: list[str], new: str) -> list[Path]:
+        """Move ignored files aside that are in the way, unless they are there no longer or are NEW's by now."""
+        landed = trees.entries(self.git, new, *paths) if paths else {}
+        return [
+            self.rescue(path)
+            for path in paths
+            if os.path.lexists(self.path / path)
+            and not (self.path / path).is_dir()
+            and not self._same_content(self.git, path, landed.get(path))
+        ]
 
     def rescue(self, path: str) -> Path:
         """Move a file of the user's to the rescue folder; returns its new place."""
@@ -251,6 +277,6 @@ def _dirty(checkout: Path, path: str, what: str) -> KittyError:
     return KittyError(
         "MERGE_DIRTY",
         f"{path} {what} in {checkout} that the landing would write over",
-        f"commit or stash it there: git -C {checkout} stash push -- {path}",
+        f"commit or stash it there: git -C {shlex.quote(str(checkout))} stash push -- {shlex.quote(path)}",
         path=path,
     )

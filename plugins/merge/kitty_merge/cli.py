@@ -14,14 +14,15 @@ from kitty_host.git import Git
 from kitty_host.lanes import PLANNING, require_lanes
 from kitty_host.ledger.emit import announce
 from kitty_host.ledger.event import event_id_of
-from kitty_host.records import Candidate, Landing
+from kitty_host.records import Candidate, Landing, Lane
 from kitty_host.report import counted, note
 from kitty_host.state import ACCEPTED, LANDED, State
-from kitty_merge.candidate import SQUASH, conflicts_between, lane_heads, squashed
+from kitty_merge.candidate import SQUASH, conflicts_between, squashed
 from kitty_merge.journal import unfinished
+from kitty_merge.landing import rehearse
 from kitty_merge.receipt import receipt
 from kitty_merge.recovery import recover
-from kitty_merge.workspace import worktree_path
+from kitty_merge.workspace import ENV_FILE, is_on_branch, worktree_path
 
 FOREIGN_STATE = (".kittify/merge-state.json", ".kittify/runtime/merge/*/state.json")
 
@@ -52,6 +53,8 @@ def merge(
     keep_worktrees: bool,
 ) -> None:
     """Land the mission on its target: one move, nothing lost."""
+    if preview + dry_run + resume + show_status + show_receipt > 1:
+        raise click.UsageError("say only one of --preview, --dry-run, --resume, --status, --receipt")
     if preview:
         _preview(call)
     elif show_status:
@@ -67,6 +70,8 @@ def _merge(call: Invocation, strategy: str, dry_run: bool, keep_worktrees: bool)
     if not dry_run:
         recovery = recover(call.repo)
         if recovery.missions:
+            if len(recovery.missions) == 1 and not (call.selector or call.feature):
+                call.selector = recovery.missions[0]
             note("Finished what an interrupted landing had begun.")
         _name_rescued(map(str, recovery.rescued))
     mission = call.mission = call.mission.refresh()
@@ -84,6 +89,7 @@ def _merge(call: Invocation, strategy: str, dry_run: bool, keep_worktrees: bool)
             raise KittyError(finding.code, finding.message, finding.hint)
         note(f"{finding.code}: {finding.message}")
     if dry_run:
+        rehearse(candidate)
         payload = {
             "schema": "kitty.merge/1",
             "dry_run": True,
@@ -116,9 +122,8 @@ def _name_rescued(places: Iterable[str]) -> None:
 def _already_landed(call: Invocation, state: State, keep_worktrees: bool, dry_run: bool) -> None:
     """Done before: exit 0 and write nothing, unless a lane has got commits since."""
     stored = _required_receipt(call)
-    late = [
-        lane.lane_id for lane, head in lane_heads(call.mission) if stored["strategy"] != SQUASH and _late(call, head)
-    ]
+    landed = {lane["lane_id"]: lane["head"] for lane in stored["lanes"]}
+    late = [lane.lane_id for lane in require_lanes(call.mission).lanes if _late(call, lane, landed.get(lane.lane_id))]
     if late:
         raise KittyError(
             "MERGE_HEAD_MOVED",
@@ -131,8 +136,13 @@ def _already_landed(call: Invocation, state: State, keep_worktrees: bool, dry_ru
     _print_receipt(call, stored)
 
 
-def _late(call: Invocation, head: str) -> bool:
-    return bool(call.repo.git.lines("rev-list", "-1", head, "--not", f"refs/heads/{call.mission.target}"))
+def _late(call: Invocation, lane: Lane, landed: str | None) -> bool:
+    """Whether a lane has commits that are neither landed nor on the target."""
+    git = call.repo.git
+    head = git.commit_of(f"refs/heads/{lane.branch}")
+    return bool(
+        head and landed and git.lines("rev-list", "-1", head, "--not", landed, f"refs/heads/{call.mission.target}")
+    )
 
 
 def _accepted(call: Invocation, state: State, candidate: Candidate) -> Candidate:
@@ -181,15 +191,29 @@ def _refuse_foreign_state(call: Invocation) -> None:
 
 
 def _remove_worktrees(call: Invocation) -> None:
-    """Clean up after a landing; one with changes that are in no commit stays, and is named."""
+    """Clean up after a landing; one with work that is in no commit, or in no lane, stays and is named."""
     for lane in require_lanes(call.mission).lanes:
         path = worktree_path(call.mission, lane.lane_id)
         if lane.lane_id == PLANNING or not path.is_dir():
             continue
-        if Git(path).records("status", "--porcelain", "-z"):
+        there = Git(path)
+        if there.records("status", "--porcelain", "-z"):
             note(f"{path} has changes that are in no commit; it stays.")
+        elif not is_on_branch(path, lane.branch) and there.lines("rev-list", "-1", "HEAD", "--not", "--branches"):
+            note(f"{path} is at commits that are in no branch; it stays.")
         else:
-            call.repo.git.run("worktree", "remove", str(path))
+            ignored = [
+                name for name in there.records("ls-files", "-z", "-o", "-i", "--exclude-standard") if name != ENV_FILE
+            ]
+            try:
+                call.repo.git.run("worktree", "remove", str(path))
+            except KittyError as error:
+                note(f"{path} stays: {error.message}")
+                continue
+            if ignored:
+                note(
+                    f"Removed {path} with {counted(len(ignored), 'ignored file')}, such as {ignored[0]} (--keep-worktrees keeps them)."
+                )
     parent = call.repo.root / ".worktrees"
     if parent.is_dir() and not any(parent.iterdir()):
         parent.rmdir()

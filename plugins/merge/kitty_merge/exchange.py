@@ -8,7 +8,6 @@ from kitty_host.git import Git
 from kitty_host.ledger.log import Ledger
 from kitty_host.mission import Mission
 from kitty_host.repo import Repo
-from kitty_merge import trees
 
 
 class Exchanged(NamedTuple):
@@ -71,6 +70,6 @@ def _forward_lanes(repo: Repo, mission: Mission, fetched: str) -> list[str]:
         branch = f"refs/heads/{ref.removeprefix(prefix)}"
         mine = git.commit_of(branch)
         if mine != theirs and branch not in checked_out and (mine is None or git.is_ancestor(mine, theirs)):
-            git.run("update-ref", branch, theirs, mine or trees.NOTHING)
+            git.run("update-ref", branch, theirs, mine or git.null_id)
             moved.append(ref.removeprefix(prefix))
     return moved

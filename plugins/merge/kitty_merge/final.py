@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from attrs import asdict
 
@@ -54,7 +54,8 @@ def build_final(candidate: Candidate, accounts: tuple[LaneAccount, ...]) -> Fina
         next(identities),
     )
     stored = _stored(landing)
-    number = _next_number(mission, candidate.old)
+    meta = json.loads(git.read_blob(candidate.tip, record_path(mission, META)) or json.dumps(mission.meta))
+    number = _next_number(mission, meta, candidate.old)
     rows = [
         {**_done(state, wp_id, candidate), "event_id": next(identities), "at": next(times)}
         for wp_id in state.wp_ids()
@@ -62,7 +63,6 @@ def build_final(candidate: Candidate, accounts: tuple[LaneAccount, ...]) -> Fina
     ]
     rows.append({**_landed(candidate, landing, stored, number), "event_id": landing.event_id, "timestamp": next(times)})
     lines = [*_known_lines(candidate), *(encode(row).encode().removesuffix(b"\n") for row in rows)]
-    meta = json.loads(git.read_blob(candidate.tip, record_path(mission, META)) or json.dumps(mission.meta))
     entries: dict[str, trees.Entry] = {
         record_path(mission, name): trees.Entry("100644", git.write_blob(content))
         for name, content in (
@@ -167,9 +167,9 @@ def _stored(landing: Landing) -> bytes:
     return (json.dumps({"schema": "kitty.landing/1", **told}, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _next_number(mission: Mission, old: str) -> int:
+def _next_number(mission: Mission, meta: dict[str, Any], old: str) -> int:
     """The mission's number: its own if it has one, else the next free one on the target."""
-    mine = mission.meta.get("mission_number")
+    mine = meta.get("mission_number")
     if isinstance(mine, int):
         return mine
     git = mission.repo.git

@@ -53,7 +53,7 @@ def begun(repo: Repo) -> list[Journal]:
 
 def unfinished(repo: Repo) -> list[str]:
     """The ids of missions whose landing was begun and is not finished."""
-    return sorted(path.stem for path in directory(repo).glob("*.json"))
+    return sorted({path.stem for pattern in ("*.json", "*.tokens") for path in directory(repo).glob(pattern)})
 
 
 def drop(repo: Repo, mission_id: str) -> None:

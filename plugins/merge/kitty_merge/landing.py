@@ -12,7 +12,6 @@ from attrs import evolve
 from kitty_host.api import KittyError
 from kitty_host.records import Candidate, Landing
 from kitty_host.repo import Repo
-from kitty_merge import trees
 from kitty_merge.candidate import account, objections
 from kitty_merge.checkout import Checkout, checkouts_of
 from kitty_merge.final import Final, build_final
@@ -26,6 +25,15 @@ def land(candidate: Candidate) -> Landing:
     Errors: `LOCK_HELD`, `MERGE_TARGET_MOVED`, `MERGE_HEAD_MOVED`, `MERGE_INCOMPLETE`, `MERGE_NOT_APPROVED`, `MERGE_DIRTY`,
     `MERGE_IN_THE_WAY`; after any of them nothing has moved.
     """
+    return _land(candidate, move=True)
+
+
+def rehearse(candidate: Candidate) -> None:
+    """Everything up to the move, and back. Errors: as `land`."""
+    _land(candidate, move=False)
+
+
+def _land(candidate: Candidate, *, move: bool) -> Landing:
     mission = candidate.mission
     repo = mission.repo
     with merge_lock(repo):
@@ -33,7 +41,7 @@ def land(candidate: Candidate) -> Landing:
         _require_unmoved(candidate)
         accounts = account(candidate)
         checkouts = checkouts_of(repo, candidate.target, tokens(repo, mission.mission_id))
-        journalled = False
+        final: Final | None = None
         try:
             for checkout in checkouts:
                 checkout.take_lock()
@@ -41,14 +49,15 @@ def land(candidate: Candidate) -> Landing:
                 _require_approved(candidate)
                 final = build_final(candidate, accounts)
                 journal = _journal(candidate, final, checkouts)
+                if not move:
+                    return final.landing
                 journal.write(repo)
-                journalled = True
                 _move_refs(repo, candidate, journal)
                 rescued = complete(repo, mission, journal, final.ledger_lines)
-        except BaseException:
-            if not journalled or repo.git.commit_of(candidate.target) == candidate.old:
+        finally:
+            # Once the target has moved, only recovery may let go: the journal says what is left to do.
+            if final is None or not repo.git.is_ancestor(final.new, candidate.target):
                 forget(repo, mission, checkouts)
-            raise
         wind_up(repo, mission)
     return evolve(final.landing, new=final.new, rescued=tuple(map(str, rescued)))
 
@@ -103,12 +112,12 @@ def _journal(candidate: Candidate, final: Final, checkouts: Sequence[Checkout]) 
 
 def _move_refs(repo: Repo, candidate: Candidate, journal: Journal) -> None:
     """One transaction: the target, the ledger's ref, the way back, and the promise that no lane moved."""
-    previous = repo.git.commit_of(journal.ledger_ref) or trees.NOTHING
+    previous = repo.git.commit_of(journal.ledger_ref) or repo.git.null_id
     undo = f"refs/kitty/{journal.mission_id}/undo"
     commands = ["start", f"update {journal.target} {journal.new} {journal.old}"]
     if previous != journal.ledger_commit:
         commands.append(f"update {journal.ledger_ref} {journal.ledger_commit} {previous}")
-    commands.append(f"update {undo} {journal.old} {repo.git.commit_of(undo) or trees.NOTHING}")
+    commands.append(f"update {undo} {journal.old} {repo.git.commit_of(undo) or repo.git.null_id}")
     commands += [f"verify refs/heads/{candidate.mission.branch}-{lane_id} {head}" for lane_id, head in candidate.heads]
     commands += ["prepare", "commit"]
     try:

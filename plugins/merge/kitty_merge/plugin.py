@@ -7,6 +7,7 @@ from kitty_host.api import Command, Finding, hookimpl
 
 if TYPE_CHECKING:
     from kitty_host.records import Candidate, Forecast, Landing, Lanes, Mission, Package, Submission, Workspace
+    from kitty_host.repo import Repo
 
 
 @hookimpl(trylast=True)
@@ -72,6 +73,22 @@ def kitty_merge_check(candidate: "Candidate") -> Iterable[Finding]:
     from kitty_merge.candidate import objections
 
     return objections(candidate)
+
+
+@hookimpl(trylast=True)
+def kitty_doctor(repo: "Repo") -> Iterable[Finding]:
+    """Landings that were interrupted."""
+    from kitty_merge.journal import unfinished
+
+    return [
+        Finding(
+            "MERGE_UNFINISHED",
+            f"a landing of {mission_id} was interrupted",
+            f"finish it: kitty merge --mission {mission_id}",
+            "warn",
+        )
+        for mission_id in unfinished(repo)
+    ]
 
 
 @hookimpl(trylast=True)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from kitty_host.api import KittyError
 from kitty_host.mission import META, Mission, read_mission
 from kitty_host.repo import Repo
 from kitty_merge import journal as journals
+from kitty_merge import trees
 from kitty_merge.checkout import Checkout, checkouts_of
 from kitty_merge.journal import Journal, merge_lock
 
@@ -66,32 +66,20 @@ def _recover(repo: Repo, mission: Mission, journal: Journal) -> list[Path]:
     git = repo.git
     now = git.commit_of(journal.target)
     checkouts = _journalled_checkouts(repo, journal)
-    landed = now is not None and git.is_ancestor(journal.new, now)
-    if not landed:
+    # Somebody may have built on it already, from another clone; then that is what the checkouts shall have.
+    if now is None or not git.is_ancestor(journal.new, now):
         forget(repo, mission, checkouts)
         return rescued
-    if now != journal.new and any(checkout.holds_lock() for checkout in checkouts):
-        raise KittyError(
-            "MERGE_INCOMPLETE",
-            f"{journal.target} moved on from an unfinished landing",
-            f"look at both: git log {journal.new[:10]}..{journal.target}; then remove {journals.directory(repo)}",
-            new=journal.new,
-        )
     with mission.ledger.locked():
         _append_missing(mission, mission.ledger.lines_at(git, journal.ledger_commit))
-        for checkout in checkouts if now == journal.new else []:
-            if checkout.holds_lock() or _is_behind(checkout, journal):
+        for checkout in checkouts:
+            if checkout.holds_lock() or checkout.is_behind(journal.old, now):
                 checkout.take_lock()
-                own = journal.own_entries() if checkout.holds_the_live_ledger else {}
-                rescued += checkout.roll_forward(journal.old, journal.new, own)
+                rescued += checkout.rescue_all(journal.rescue.get(str(checkout.path), []), now)
+                own = trees.entries(git, now, *journal.own) if checkout.holds_the_live_ledger else {}
+                rescued += checkout.roll_forward(journal.old, now, own)
     wind_up(repo, mission)
     return rescued
-
-
-def _is_behind(checkout: Checkout, journal: Journal) -> bool:
-    """Whether the index is still OLD's although the lock is gone: somebody removed it by hand."""
-    differs = checkout.git.records("diff-index", "--cached", "-z", "--name-only", journal.new)
-    return bool(differs) and not checkout.git.records("diff-index", "--cached", "-z", "--name-only", journal.old)
 
 
 def forget(repo: Repo, mission: Mission, checkouts: Sequence[Checkout]) -> None:
@@ -105,10 +93,22 @@ def complete(repo: Repo, mission: Mission, journal: Journal, lines: Sequence[byt
     """Under the status lock, after the ref moved: the live ledger, then the checkouts. Returns where ignored files were moved."""
     rescued: list[Path] = []
     _append_missing(mission, lines)
+    _take_the_ledger_out_of_the_way(repo, mission, journal)
     for checkout in _journalled_checkouts(repo, journal):
-        rescued += [checkout.rescue(path) for path in journal.rescue.get(str(checkout.path), [])]
+        rescued += checkout.rescue_all(journal.rescue.get(str(checkout.path), []), journal.new)
         checkout.finish(journal.old, journal.new)
     return rescued
+
+
+def _take_the_ledger_out_of_the_way(repo: Repo, mission: Mission, journal: Journal) -> None:
+    """Where the canonical checkout is on another branch, an untracked ledger would stop the switch to the target, which has it now.
+
+    Its second name keeps the bytes.
+    """
+    path = mission.ledger.live
+    elsewhere = str(repo.root) not in journal.checkouts
+    if elsewhere and path.exists() and not repo.git.records("ls-files", "-z", "--", repo.relative(path)):
+        mission.ledger.leave_the_checkout()
 
 
 def _journalled_checkouts(repo: Repo, journal: Journal) -> list[Checkout]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 
 from kitty_host.api import Finding, KittyError
 from kitty_host.git import Git
@@ -15,8 +14,10 @@ from kitty_host.records import Lane, Lanes, Submission
 from kitty_host.state import State
 from kitty_merge import trees
 from kitty_merge.own_records import is_record
-from kitty_merge.paths import covers, owns
-from kitty_merge.workspace import base_for, needed_commits, planning_base, worktree_path
+from kitty_merge.paths import owns
+from kitty_merge.workspace import approved_head, base_for, is_on_branch, needed_commits, planning_base, worktree_path
+
+_SUBMODULE = "160000"
 
 
 def submission(package: Package, mission: Mission) -> Submission:
@@ -45,6 +46,13 @@ def _lane_head(package: Package, mission: Mission, lane: Lane) -> str:
             "WORKTREE_ALLOC_FAILED", f"{package.wp_id} has no lane yet", f"run: kitty implement {package.wp_id}"
         )
     path = worktree_path(mission, lane.lane_id)
+    if path.is_dir() and not is_on_branch(path, lane.branch):
+        raise KittyError(
+            "LANE_LEFT",
+            f"{path} is not on {lane.branch}: commits made there are in no lane",
+            f"bring them over: git -C {path} branch --force {lane.branch} HEAD && git -C {path} switch {lane.branch}",
+            path=str(path),
+        )
     dirty = Git(path).records("status", "--porcelain", "-z") if path.is_dir() else []
     if dirty:
         raise KittyError(
@@ -84,14 +92,22 @@ def _trespasses(state: State, lanes: Lanes, own: Lane, paths: list[str]) -> list
 
 
 def _snapshot(package: Package, mission: Mission, lanes: Lanes, lane: Lane, state: State) -> str:
-    """Commit exactly the owned files as they are in the canonical checkout to the lane; the present head where nothing changed."""
+    """Commit exactly the owned files as they are in the canonical checkout to the lane; the present head where nothing changed.
+
+    The parent is what was approved last, never what is merely there: nothing unreviewed may ride along.
+    """
     repo = mission.repo
+    planned = planning_base(mission, lanes)
+    if not repo.git.is_ancestor(lanes.planning_commit or planned, "HEAD"):
+        raise KittyError(
+            "PLAN_ELSEWHERE",
+            f"{repo.root} is at a commit without the plan of {mission.slug}",
+            f"go back to it: git -C {repo.root} switch {mission.target}",
+        )
     ref = f"refs/heads/{lane.branch}"
-    old = repo.git.commit_of(ref)
     needed = needed_commits(state, package)
-    parent = old or base_for(mission, lanes, package, needed)
-    absent = [commit for commit in needed if not repo.git.is_ancestor(commit, parent)]
-    for commit in absent:
+    parent = approved_head(state, lane) or base_for(mission, lanes, package, needed)
+    for commit in [commit for commit in needed if not repo.git.is_ancestor(commit, parent)]:
         tree, conflicts = trees.merge(repo.git, parent, commit)
         if conflicts:
             raise KittyError(
@@ -102,16 +118,20 @@ def _snapshot(package: Package, mission: Mission, lanes: Lanes, lane: Lane, stat
         parent = trees.commit(
             repo.git, tree, [parent, commit], f"Bring a dependency of {package.wp_id} into its lane\n"
         )
-    before = trees.entries(repo.git, parent)
-    updates: dict[str, trees.Entry | None] = {
-        path: None for path in before if owns(package.owned_files, path) and not is_record(mission, path)
-    }
-    updates.update(_on_disk(mission, package))
+    updates = _owned_changes(mission, package, parent)
     tree = trees.with_entries(repo, parent, updates)
-    if tree == repo.git.out("rev-parse", f"{parent}^{{tree}}"):
-        return parent if absent == [] else _move(repo.git, ref, parent, old)
-    message = f"{package.wp_id}: {package.title}\n\nSnapshot of its owned files in the canonical checkout.\n"
-    return _move(repo.git, ref, trees.commit(repo.git, tree, [parent], message), old)
+    old = repo.git.commit_of(ref)
+    if old is not None and (tree, parent) == _tree_and_parent(repo.git, old):
+        return old
+    if tree != repo.git.out("rev-parse", f"{parent}^{{tree}}"):
+        message = f"{package.wp_id}: {package.title}\n\nSnapshot of its owned files in the canonical checkout.\n"
+        parent = trees.commit(repo.git, tree, [parent], message)
+    return _move(repo.git, ref, parent, old)
+
+
+def _tree_and_parent(git: Git, commit: str) -> tuple[str, str]:
+    tree, _, parents = git.out("log", "-1", "--format=%T %P", commit).partition(" ")
+    return tree, parents
 
 
 def _move(git: Git, ref: str, new: str, old: str | None) -> str:
@@ -119,38 +139,40 @@ def _move(git: Git, ref: str, new: str, old: str | None) -> str:
     return new
 
 
-def _on_disk(mission: Mission, package: Package) -> dict[str, trees.Entry | None]:
-    """The owned files that exist, stored as blobs through the user's filters. Links are stored as links, never followed."""
+def _owned_changes(mission: Mission, package: Package, parent: str) -> dict[str, trees.Entry | None]:
+    """The owned files as they are on disk, stored through the user's filters, and None for those that are gone.
+
+    Ignored files, other repositories and what a sparse checkout leaves out are not ours to take or to remove. Links are stored as links.
+    """
+    git = mission.repo.git
+    tagged = git.records("ls-files", "-z", "-t", "--cached")
+    sparse = {record[2:] for record in tagged if record.startswith("S ")}
+    present = git.records("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    before = trees.entries(git, parent)
+    mine = [
+        path
+        for path in {*present, *before}
+        if owns(package.owned_files, path) and not is_record(mission, path) and path not in sparse
+    ]
+    changes: dict[str, trees.Entry | None] = {}
+    for path in mine:
+        kept = before.get(path)
+        if kept is None or kept.mode != _SUBMODULE:
+            entry = _stored(mission, path)
+            if entry is not None or (kept is not None and not os.path.lexists(mission.repo.root / path)):
+                changes[path] = entry
+    return changes
+
+
+def _stored(mission: Mission, path: str) -> trees.Entry | None:
     repo = mission.repo
-    found: dict[str, trees.Entry | None] = {}
-    for path in _owned_files(repo.root, package.owned_files):
-        if is_record(mission, path):
-            continue
-        place = repo.root / path
-        status = place.lstat()
-        if stat.S_ISLNK(status.st_mode):
-            found[path] = trees.Entry("120000", repo.git.write_blob(os.fsencode(place.readlink())))
-        elif stat.S_ISREG(status.st_mode):
-            mode = "100755" if status.st_mode & 0o100 else "100644"
-            found[path] = trees.Entry(mode, repo.git.out("hash-object", "-w", "--path", path, "--", path))
-    return found
-
-
-def _owned_files(root: Path, patterns: tuple[str, ...]) -> list[str]:
-    """The files that patterns cover, found below the fixed beginning of each, without following links."""
-    found: set[str] = set()
-    for pattern in patterns:
-        if os.path.lexists(root / pattern) and not (root / pattern).is_dir():
-            found.add(pattern)
-            continue
-        fixed = pattern.rstrip("/").split("/")
-        wild = next((number for number, part in enumerate(fixed) if set(part) & set("*?[")), len(fixed))
-        start = root.joinpath(*fixed[:wild])
-        for directory, names, files in os.walk(start):
-            names[:] = [name for name in names if name not in (".git", ".worktrees")]
-            links = [name for name in names if (Path(directory) / name).is_symlink()]
-            for name in (*files, *links):
-                path = (Path(directory) / name).relative_to(root).as_posix()
-                if covers(pattern, path):
-                    found.add(path)
-    return sorted(found)
+    try:
+        status = (repo.root / path).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISLNK(status.st_mode):
+        return trees.Entry("120000", repo.git.write_blob(os.fsencode((repo.root / path).readlink())))
+    if stat.S_ISREG(status.st_mode):
+        mode = "100755" if status.st_mode & 0o100 else "100644"
+        return trees.Entry(mode, repo.git.out("hash-object", "-w", "--path", path, "--", path))
+    return None

@@ -11,8 +11,6 @@ from kitty_host.files import make_directory, sweep, temporary
 from kitty_host.git import Git
 from kitty_host.repo import Repo
 
-NOTHING = "0" * 40
-
 
 class Entry(NamedTuple):
     """What a tree or an index has at a path."""
@@ -47,7 +45,9 @@ def commit(git: Git, tree: str, parents: Sequence[str], message: str) -> str:
 
 def changes(git: Git, old: str, new: str) -> list[Change]:
     """Every path that differs between two commits or trees; renames count as a removal and an addition."""
-    fields = git.records("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new, "--")
+    fields = git.records(
+        "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--ignore-submodules=none", old, new, "--"
+    )
     found: list[Change] = []
     for described, path in zip(fields[::2], fields[1::2], strict=True):
         old_mode, new_mode, old_blob, new_blob, _ = described.removeprefix(":").split(" ")
@@ -98,7 +98,8 @@ def with_entries(repo: Repo, tree: str, updates: Mapping[str, Entry | None]) -> 
 def set_entries(git: Git, updates: Mapping[str, Entry | None]) -> None:
     """Set index entries, whatever the working files hold."""
     lines = [
-        f"{entry.mode} {entry.blob}\t{path}\0" if entry else f"0 {NOTHING}\t{path}\0" for path, entry in updates.items()
+        f"{entry.mode} {entry.blob}\t{path}\0" if entry else f"0 {git.null_id}\t{path}\0"
+        for path, entry in updates.items()
     ]
     if lines:
         git.run("update-index", "--add", "-z", "--index-info", stdin="".join(lines).encode(errors="surrogateescape"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from kitty_host.api import KittyError
 from kitty_host.files import atomic_write, lock
 from kitty_host.git import Git
-from kitty_host.lanes import PLANNING, require_lanes
+from kitty_host.lanes import PLANNING, plan_ref, require_lanes
 from kitty_host.mission import Mission, Package
 from kitty_host.records import Lane, Lanes, Workspace
 from kitty_host.state import State
@@ -27,7 +27,8 @@ def allocate(package: Package, mission: Mission) -> Workspace:
     """The workspace of a work package, made where it is missing. Errors: `WORKTREE_ALLOC_FAILED`, `LANES_MISSING`."""
     lanes = require_lanes(mission)
     lane = _lane(lanes, package)
-    needed = needed_commits(State.load(mission), package)
+    state = State.load(mission)
+    needed = needed_commits(state, package)
     repo = mission.repo
     if lane.lane_id == PLANNING:
         base = base_for(mission, lanes, package, needed)
@@ -36,15 +37,13 @@ def allocate(package: Package, mission: Mission) -> Workspace:
     with lock(repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees"):
         head = repo.git.commit_of(f"refs/heads/{lane.branch}")
         base = base_for(mission, lanes, package, needed)
+        _remove_half_made(repo.git, path)
         if head is None:
-            _add_worktree(package, repo.git, path, base, new=lane.branch)
+            _add_worktree(package, repo.git, path, approved_head(state, lane) or base, new=lane.branch)
         elif not (path / ".git").exists():
             _add_worktree(package, repo.git, path, lane.branch)
         there = Git(path)
-        if (
-            there.run("symbolic-ref", "--quiet", "HEAD", ok=(0, 1)).stdout.decode().strip()
-            != f"refs/heads/{lane.branch}"
-        ):
+        if not is_on_branch(path, lane.branch):
             raise _failed(package, f"{path} is not on {lane.branch}", f"run there: git switch {lane.branch}")
         _bring_in(there, package, needed)
         env = environment(mission, lane.lane_id)
@@ -98,8 +97,9 @@ def planning_base(mission: Mission, lanes: Lanes) -> str:
     """The target's tip where it contains the plan, else the commit that does. Errors: `WORKTREE_ALLOC_FAILED`."""
     git = mission.repo.git
     tip = git.commit_of(f"refs/heads/{mission.target}")
-    if lanes.planning_commit and (tip is None or not git.is_ancestor(lanes.planning_commit, tip)):
-        return lanes.planning_commit
+    planned = git.commit_of(plan_ref(mission)) or lanes.planning_commit
+    if planned and (tip is None or not git.is_ancestor(planned, tip)):
+        return planned
     if tip is None:
         raise KittyError(
             "WORKTREE_ALLOC_FAILED",
@@ -112,6 +112,12 @@ def planning_base(mission: Mission, lanes: Lanes) -> str:
 def worktree_path(mission: Mission, lane_id: str) -> Path:
     """Where a lane's worktree is."""
     return mission.repo.root / ".worktrees" / f"{mission.human}-{mission.mid8}-{lane_id}"
+
+
+def is_on_branch(path: Path, branch: str) -> bool:
+    """Whether a worktree has a branch checked out."""
+    done = Git(path).run("symbolic-ref", "--quiet", "HEAD", ok=(0, 1))
+    return done.stdout.decode(errors="surrogateescape").strip() == f"refs/heads/{branch}"
 
 
 def environment(mission: Mission, lane_id: str) -> dict[str, str]:
@@ -130,6 +136,13 @@ def _lane(lanes: Lanes, package: Package) -> Lane:
     return lane
 
 
+def approved_head(state: State, lane: Lane) -> str | None:
+    """Where a lane was whose branch is gone: the approved commit that contains the others."""
+    git = state.mission.repo.git
+    commits = [commit for wp_id in lane.wp_ids if (commit := state.approved_commit(wp_id)) and git.commit_of(commit)]
+    return next((one for one in commits if all(git.is_ancestor(other, one) for other in commits)), None)
+
+
 def _planning(package: Package, lane: Lane, base: str, head: str) -> Workspace:
     note = f"edit its owned files in the canonical checkout: {', '.join(package.owned_files)}"
     return Workspace(package.wp_id, lane.lane_id, lane.branch, None, base, head, notes=(note,))
@@ -142,6 +155,16 @@ def _add_worktree(package: Package, git: Git, path: Path, start: str, *, new: st
         git.run("worktree", "add", "--quiet", *(("--no-track", "-b", new) if new else ()), str(path), start)
     except KittyError as error:
         raise _failed(package, error.message, f"mend that and run: kitty implement {package.wp_id}") from error
+
+
+def _remove_half_made(git: Git, path: Path) -> None:
+    """A worktree whose making was killed: Git left it locked, or without an index. Nobody has worked in it."""
+    if not (path / ".git").is_file():
+        return
+    place = Path(Git(path).out("rev-parse", "--absolute-git-dir"))
+    lock_file = place / "locked"
+    if not (place / "index").exists() or (lock_file.exists() and lock_file.read_text().strip() == "initializing"):
+        git.run("worktree", "remove", "--force", "--force", str(path))
 
 
 def _bring_in(there: Git, package: Package, needed: list[str]) -> None:

@@ -50,7 +50,8 @@ def test_lanes_that_conflict_refuse_and_name_lane_and_paths(yard: Yard) -> None:
     yard.finish("WP02", "two\n", path="shared.txt")
     with pytest.raises(KittyError, match="MERGE_CONFLICT") as caught:
         build(yard.mission)
-    assert caught.value.details == {"lane": "lane-b", "paths": ["shared.txt"]}
+    assert caught.value.details == {"lane": "lane-b", "paths": ["shared.txt"], "others": ["lane-a"]}
+    assert "git merge " + yard.branch("WP01") in caught.value.hint
 
 
 def test_the_preview_tells_every_pair(yard: Yard) -> None:
@@ -171,3 +172,17 @@ def test_squash_is_one_commit_with_the_same_tree(yard: Yard) -> None:
         assert f"Kitty-Lane: {lane_id} {head}" in git("log", "-1", "--format=%B", candidate.tip)
     assert candidate.key == merged.key
     account(candidate)
+
+
+def test_approved_work_that_the_plan_forgot_objects(yard: Yard) -> None:
+    from kitty_host.lanes import write_lanes
+    from kitty_merge.planner import plan
+
+    two_lanes(yard)
+    (yard.mission.directory / "tasks/WP02-task.md").unlink()
+    yard.mission = yard.mission.refresh()
+    write_lanes(yard.mission, plan(yard.mission.packages, yard.mission))
+    assert "MERGE_INCOMPLETE" in codes(yard)
+    yard.project.git("worktree", "remove", "--force", str(worktree_path(yard.mission, "lane-b")))
+    yard.project.git("branch", "-D", yard.branch("WP01").replace("lane-a", "lane-b"))
+    assert codes(yard) == ["MERGE_INCOMPLETE"]

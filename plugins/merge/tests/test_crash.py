@@ -166,6 +166,10 @@ def test_a_status_says_that_a_landing_is_unfinished(sweep: Sweep) -> None:
     for number in range(points - 60, points, 5):
         sweep.kill_at(number)
         said = sweep.yard.project.kitty("merge", "--status", "--json", "--mission", sweep.yard.mission.slug).json
-        journals = list((sweep.yard.root / ".git/kitty/merge").glob("*.json"))
-        assert said["unfinished"] == [path.stem for path in journals]
+        begun = {
+            path.stem for path in (sweep.yard.root / ".git/kitty/merge").iterdir() if not path.name.startswith(".")
+        }
+        assert said["unfinished"] == sorted(begun)
+        doctor = sweep.yard.project.kitty("doctor", "--json").json["findings"]
+        assert ("MERGE_UNFINISHED" in {finding["code"] for finding in doctor}) == bool(begun)
         sweep.reset()

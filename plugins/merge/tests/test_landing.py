@@ -308,3 +308,114 @@ def test_hooks_that_do_not_run_are_named(yard: Yard) -> None:
     hook = yard.project.write(".git/hooks/commit-msg", "#!/bin/sh\nexit 0\n")
     hook.chmod(0o755)
     assert "HOOK_NOT_RUN: the hook commit-msg" in yard.project.kitty("merge").stderr
+
+
+def test_a_dry_run_refuses_where_the_landing_would(yard: Yard) -> None:
+    ready(yard)
+    yard.project.write("wp01.txt", "mine\n")
+    done = yard.project.kitty("merge", "--dry-run", "--json")
+    assert (done.exit_code, done.code) == (1, "MERGE_IN_THE_WAY")
+    assert not list((yard.root / ".git").rglob("index.lock"))
+
+
+def test_a_worktree_at_commits_that_are_in_no_branch_stays(yard: Yard) -> None:
+    ready(yard)
+    workspace = yard.root / ".worktrees" / Path(yard.branch("WP01")).name.removeprefix("mission-")
+    yard.project.git("switch", "--quiet", "--detach", where=workspace)
+    yard.project.commit("lost.txt", where=workspace)
+    assert "in no branch" in yard.project.kitty("merge").stderr
+    assert (workspace / "lost.txt").exists()
+
+
+def test_ignored_files_that_go_with_a_worktree_are_named(yard: Yard) -> None:
+    yard.project.commit(".gitignore", ".worktrees/\n.env\n")
+    ready(yard)
+    workspace = yard.root / ".worktrees" / Path(yard.branch("WP01")).name.removeprefix("mission-")
+    yard.project.write(".env", where=workspace)
+    assert "1 ignored file, such as .env" in yard.project.kitty("merge").stderr
+
+
+def test_after_a_landing_elsewhere_the_switch_to_the_target_works(yard: Yard) -> None:
+    ready(yard)
+    yard.project.git("switch", "--quiet", "-c", "elsewhere")
+    before = yard.mission.ledger.lines()
+    assert yard.project.kitty("merge").exit_code == 0
+    assert set(before) < set(yard.mission.ledger.lines())
+    yard.project.git("switch", "--quiet", "main")
+    assert yard.status() == ""
+    assert set(before) < set(yard.mission.ledger.lines())
+
+
+def test_a_cancelled_lane_with_commits_stays_out(yard: Yard) -> None:
+    ready(yard)
+    yard.project.record(yard.mission, "WP02", "canceled")
+    done = yard.project.kitty("merge", "--json")
+    assert done.exit_code == 0, done
+    assert not yard.tree("sub").exists()
+
+
+def test_a_package_without_changes_on_a_dependencys_commit_lands(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"), yard.package("WP02", "WP01"), yard.package("WP03", "WP01"))
+    yard.finish("WP01")
+    yard.finish("WP02")
+    yard.start("WP03")
+    yard.project.record(yard.mission, "WP03", "approved")
+    assert yard.project.kitty("merge").exit_code == 0
+
+
+def test_a_directory_that_becomes_a_file_lands(yard: Yard) -> None:
+    yard.project.commit("d/inside.txt")
+    yard.plan(yard.package("WP01", owns="**"))
+    workspace = yard.start("WP01").path
+    yard.project.git("rm", "--quiet", "-r", "d", where=workspace)
+    yard.project.git("commit", "--quiet", "-m", "remove", where=workspace)
+    yard.finish("WP01", path="d")
+    done = yard.project.kitty("merge")
+    assert done.exit_code == 0, done
+    assert yard.tree("d").is_file()
+    assert yard.status() == ""
+
+
+def test_late_commits_after_a_squash_are_named(yard: Yard) -> None:
+    ready(yard)
+    assert yard.project.kitty("merge", "--strategy", "squash", "--keep-worktrees").exit_code == 0
+    assert yard.project.kitty("merge", "--keep-worktrees").exit_code == 0
+    yard.project.commit(
+        "late.txt", where=yard.root / ".worktrees" / Path(yard.branch("WP01")).name.removeprefix("mission-")
+    )
+    done = yard.project.kitty("merge", "--json")
+    assert (done.exit_code, done.code) == (1, "MERGE_HEAD_MOVED")
+
+
+def test_paths_are_taken_literally(yard: Yard) -> None:
+    yard.plan(yard.package("WP01", owns="**"))
+    yard.finish("WP01", path="app/[id]/page*.tsx")
+    yard.project.write("app/[id]/mine.tsx", "mine\n")
+    assert yard.project.kitty("merge").exit_code == 0
+    assert yard.tree("app/[id]/page*.tsx").exists()
+
+
+def test_a_sha256_repository_lands(yard: Yard, isolated: Path) -> None:
+    from kitty_host.testing import CONFIG, Project
+
+    project = Project(isolated / "sha256")
+    project.root.mkdir()
+    project.git("init", "--quiet", "--object-format=sha256")
+    project.write(".kittify/config.yaml", CONFIG)
+    project.write(".gitignore", ".worktrees/\n")
+    project.git("add", ".")
+    project.git("commit", "--quiet", "-m", "first")
+    there = type(yard)(project)
+    ready(there, planning=True)
+    done = project.kitty("merge", "--json")
+    assert done.exit_code == 0, done
+    assert there.status() == ""
+
+
+def test_the_git_directory_may_lie_elsewhere(yard: Yard, isolated: Path) -> None:
+    yard.project.git("init", "--quiet", "--separate-git-dir", str(isolated / "elsewhere.git"))
+    ready(yard)
+    done = yard.project.kitty("merge", "--json")
+    assert done.exit_code == 0, done
+    assert yard.status() == ""
+    assert yard.tree("wp01.txt").exists()

@@ -114,3 +114,63 @@ def test_a_planning_artefact_stands_on_its_approved_dependencies(yard: Yard) -> 
     shown = submission(yard.mission.package("WP02"), yard.mission)
     assert yard.project.git("rev-parse", f"{shown.head}^") == approved
     assert len(shown.commits) == 1
+
+
+def test_a_worktree_that_left_its_branch_refuses(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"))
+    yard.work("WP01")
+    workspace = yard.start("WP01").path
+    yard.project.git("switch", "--quiet", "--detach", where=workspace)
+    yard.project.commit("detached.txt", where=workspace)
+    with pytest.raises(KittyError, match="LANE_LEFT") as caught:
+        submission(yard.mission.package("WP01"), yard.mission)
+    import subprocess
+
+    subprocess.run(caught.value.hint.removeprefix("bring them over: "), shell=True, check=True, capture_output=True)
+    assert "detached.txt" in submission(yard.mission.package("WP01"), yard.mission).paths
+
+
+def test_ignored_files_are_not_snapshotted(yard: Yard) -> None:
+    yard.project.commit(".gitignore", ".worktrees/\n.env\n")
+    yard.plan(yard.package("WP01", owns="docs/**", **PLANNING))
+    yard.start("WP01")
+    yard.project.write("docs/.env", "secret\n")
+    yard.project.write("docs/a.md")
+    assert submission(yard.mission.package("WP01"), yard.mission).paths == ("docs/a.md",)
+
+
+def test_what_a_sparse_checkout_leaves_out_is_not_removed(yard: Yard) -> None:
+    yard.project.commit("docs/kept/b.md")
+    yard.project.commit("docs/here/a.md")
+    yard.plan(yard.package("WP01", owns="docs/**", **PLANNING))
+    yard.start("WP01")
+    yard.project.git("sparse-checkout", "set", "--no-cone", "/*", "!/docs/kept/")
+    assert not (yard.root / "docs/kept").exists()
+    yard.project.write("docs/here/a.md", "changed\n")
+    assert submission(yard.mission.package("WP01"), yard.mission).paths == ("docs/here/a.md",)
+
+
+def test_nothing_unreviewed_rides_along_with_a_planning_artefact(yard: Yard) -> None:
+    yard.plan(yard.package("WP01", owns="a.md", **PLANNING), yard.package("WP02", owns="b.md", **PLANNING))
+    yard.start("WP02")
+    yard.project.write("b.md")
+    submission(yard.mission.package("WP02"), yard.mission)
+    yard.project.record(yard.mission, "WP02", "canceled")
+    yard.start("WP01")
+    yard.project.write("a.md")
+    shown = submission(yard.mission.package("WP01"), yard.mission)
+    assert shown.paths == ("a.md",)
+    assert yard.mission.repo.git.read_blob(shown.head, "b.md") is None
+
+
+def test_a_checkout_without_the_plan_refuses(yard: Yard) -> None:
+    yard.project.git("branch", "before")
+    mission = yard.plan(yard.package("WP01", owns="a.md", **PLANNING))
+    yard.start("WP01")
+    package = mission.package("WP01")
+    yard.project.git("switch", "--quiet", "--force", "before")
+    (mission.directory / "lanes.json").write_bytes(
+        mission.repo.git.read_blob("main", f"kitty-specs/{mission.slug}/lanes.json") or b""
+    )
+    with pytest.raises(KittyError, match="PLAN_ELSEWHERE"):
+        submission(package, mission)

@@ -130,3 +130,21 @@ def test_a_long_database_name_stays_unique_and_legal(yard: Yard) -> None:
         assert len(name.encode()) <= 63
         assert name.replace("_", "").isalnum()
         assert name == name.lower()
+
+
+def test_a_lost_branch_is_made_again_at_what_was_approved(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"))
+    approved = yard.finish("WP01")
+    yard.project.git("worktree", "remove", "--force", str(worktree_path(yard.mission, "lane-a")))
+    yard.project.git("branch", "-D", yard.branch("WP01"))
+    assert yard.start("WP01").head == approved
+
+
+def test_a_worktree_whose_making_was_killed_is_made_again(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"))
+    path = yard.start("WP01").path
+    place = yard.root / ".git/worktrees" / path.name
+    (place / "index").unlink()
+    (place / "locked").write_text("initializing")
+    assert yard.start("WP01").path == path
+    assert yard.project.git("status", "--porcelain", where=path) == ""

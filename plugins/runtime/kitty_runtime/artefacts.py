@@ -7,8 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import click
+
+from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
 from kitty_host.files import atomic_write
+from kitty_host.inert import inert
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import envelope
 from kitty_host.mission import META, Mission
@@ -72,6 +76,10 @@ def missing_tasks(mission: Mission) -> list[str]:
     for package in mission.packages:
         if not package.owned_files:
             lacking.append(f"{package.path}: owned_files is empty")
+        unknown = [one for one in package.dependencies if one not in {other.wp_id for other in mission.packages}]
+        lacking += [f"{package.path}: depends on {inert(one)}, which does not exist" for one in unknown]
+        outside = [path for path in package.owned_files if path.startswith("/") or ".." in path.split("/")]
+        lacking += [f"{package.path}: owns {inert(path)}, which is outside the repository" for path in outside]
         if OPEN in (mission.directory / package.path).read_text(encoding="utf-8", errors="replace"):
             lacking.append(f"{package.path}: a line `{OPEN}` is left")
     return lacking
@@ -93,6 +101,13 @@ def plan(call: Invocation) -> None:
 def tasks(call: Invocation) -> None:
     """Scaffold, check and commit the work packages."""
     directory = call.mission.directory / "tasks"
+    known = call.state().wp_ids()
+    if known and not call.mission.packages:
+        raise KittyError(
+            "PLAN_ELSEWHERE",
+            f"the files of {', '.join(known)} are not in this checkout",
+            f"go to the commit that has them: git switch {call.mission.target}",
+        )
     if not call.mission.packages and not call.mission.package_findings:
         atomic_write(directory / "WP01-first.md", _PACKAGE.format(open=OPEN).encode())
         call.mission = call.mission.refresh()
@@ -134,6 +149,8 @@ def _run(
             payload,
             "\n".join([f"{'Made' if scaffolded else 'Not complete:'} {payload['artifact']}", *lacks, f"Then: {again}"]),
         )
+        if not scaffolded:
+            click.get_current_context().exit(1)
     else:
         call.show(payload, f"{payload['artifact']} is complete{' and committed' if commit else ''}.\nNext: {following}")
 

@@ -10,7 +10,7 @@ from kitty_host.ledger.event import Other
 from kitty_host.ledger.machine import BLOCKED, CLAIMED, FOR_REVIEW, GENESIS, IN_PROGRESS, IN_REVIEW, PLANNED, SETTLED
 from kitty_host.mission import Package
 from kitty_host.records import Decision
-from kitty_host.state import ACCEPTED, LANDED, STEP_ANSWERED, STEP_ISSUED, State, dependencies_missing
+from kitty_host.state import ACCEPTED, STEP_ANSWERED, STEP_ISSUED, State, dependencies_missing
 from kitty_runtime.artefacts import PLAN as PLAN_FILE
 from kitty_runtime.artefacts import SPEC, missing, missing_tasks
 from kitty_runtime.implement import occupied
@@ -45,6 +45,9 @@ def decide(state: State) -> Decision:
             return _decision(state, "blocked", step, wp_id, reason=reason, guard_failures=failures)
         return _go(state, position)
     if state.result == "failed":
+        if step == MERGE and state.gated and position.step == MERGE:
+            # What was accepted may not be what is there any more.
+            position = Position(ACCEPT)
         return _go(state, position, notes=f"the step {step} failed before: look at what happened and try another way")
     reason = f"{state.agent} reported that {step}{f' of {wp_id}' if wp_id else ''} is blocked"
     return _decision(state, "blocked", step, wp_id, reason=reason, guard_failures=position.obstacles or (reason,))
@@ -53,8 +56,7 @@ def decide(state: State) -> Decision:
 def locate(state: State) -> Position:
     """The step that comes now."""
     mission = state.mission
-    landing = state.last_other(LANDED)
-    if landing is not None and not state.is_open:
+    if not state.is_open:
         return Position(DONE)
     if missing(mission, SPEC):
         return Position(SPECIFY)
@@ -63,7 +65,7 @@ def locate(state: State) -> Position:
     if _untasked(state):
         return Position(TASKS)
     if all(state.lane(wp_id) in SETTLED for wp_id in state.wp_ids()):
-        return Position(MERGE if _accepted(state) else ACCEPT)
+        return Position(MERGE if _accepted(state) or not state.gated else ACCEPT)
     return _work(state)
 
 
@@ -76,16 +78,17 @@ def unmet(state: State, step: str, wp_id: str | None) -> tuple[str, ...]:
         IMPLEMENT: lambda: _still_in(state, wp_id, (GENESIS, PLANNED, CLAIMED, IN_PROGRESS, BLOCKED), "kitty submit"),
         REVIEW: lambda: _still_in(state, wp_id, (FOR_REVIEW, IN_REVIEW), "kitty review"),
         ACCEPT: lambda: [] if _accepted(state) else ["no acceptance is recorded since the last change: kitty accept"],
-        MERGE: lambda: [] if state.last_other(LANDED) else ["the mission has not landed: kitty merge"],
+        MERGE: lambda: ["the mission has not landed: kitty merge"] if state.is_open else [],
     }
     return tuple(guards[step]()) if step in guards else ()
 
 
-def open_step(state: State) -> Other | None:
-    """The step that was issued to the agent and not answered yet."""
+def open_step(state: State, agent: str | None = None) -> Other | None:
+    """The step that was issued to an agent, the state's own unless another is named, and not answered yet."""
+    agent = state.agent if agent is None else agent
     found: dict[str, Other] = {}
     for event in state.events:
-        if isinstance(event, Other) and event.kind == STEP_ISSUED and same(_agent(event), state.agent):
+        if isinstance(event, Other) and event.kind == STEP_ISSUED and same(_agent(event), agent):
             found[event.event_id] = event
         elif isinstance(event, Other) and event.kind == STEP_ANSWERED:
             found.pop(str(event.row["payload"].get("step_id")), None)
@@ -138,15 +141,27 @@ def _work(state: State) -> Position:
         if mine_to_answer or (lane == FOR_REVIEW and not same(implementer(state, package.wp_id), state.agent)):
             return Position(REVIEW, package.wp_id)
     obstacles: list[str] = []
+    free: list[str] = []
     for package in state.packages:
         lane = state.lane(package.wp_id)
         if lane in SETTLED:
             continue
         why = _why_not(state, package, lane)
         if why is None:
-            return Position(IMPLEMENT, package.wp_id)
-        obstacles.append(why)
-    return Position(IMPLEMENT, None, tuple(obstacles))
+            free.append(package.wp_id)
+        else:
+            obstacles.append(why)
+    if not free:
+        return Position(IMPLEMENT, None, tuple(obstacles))
+    # What was given to somebody else a moment ago comes last, but it comes: they may be gone.
+    given = _given_to_others(state)
+    return Position(IMPLEMENT, next((wp_id for wp_id in free if wp_id not in given), free[0]))
+
+
+def _given_to_others(state: State) -> set[str | None]:
+    agents = {_agent(event) for event in state.events if isinstance(event, Other) and event.kind == STEP_ISSUED}
+    steps = [open_step(state, agent) for agent in agents if not same(agent, state.agent)]
+    return {step_of(step)[1] for step in steps if step is not None}
 
 
 def _holds(state: State, package: Package) -> bool:
@@ -181,7 +196,8 @@ def _query(state: State, position: Position, issued: Other | None) -> Decision:
         is_query=True,
         preview_step=position.step if kind == "query" else None,
     )
-    return made if issued is None else _with_step(made, run_id(state), issued.event_id)
+    here = issued is not None and step_of(issued) == (position.step, position.wp_id)
+    return _with_step(made, run_id(state), issued.event_id) if issued is not None and here else made
 
 
 def _go(state: State, position: Position, notes: str | None = None) -> Decision:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shlex
 import shutil
 import tempfile
@@ -27,10 +28,10 @@ AUTHOR, HELPER, REVIEWER = "ada", "bob", "grace"
 @click.option("--plan", type=click.Path(path_type=Path), metavar="FILE", help="A Markdown plan of your own.")
 def demo(call: Invocation, directory: Path | None, plan: Path | None) -> None:
     """Watch a mission go from plan to landed commits, in a scratch repository that stays."""
-    place, made = _place(directory)
+    place, made = _place(call.directory / directory if directory else None)
     tour = _Tour(call, place)
     try:
-        tour.take(plan.absolute() if plan else None)
+        tour.take((call.directory / plan).absolute() if plan else None)
     except BaseException:
         # Nothing is left behind: whatever is there was made by this very command.
         shutil.rmtree(place) if made else _empty(place)
@@ -204,12 +205,15 @@ def _place(directory: Path | None) -> tuple[Path, bool]:
     if directory is None:
         return Path(tempfile.mkdtemp(prefix="kitty-demo-")).resolve(), True
     place = directory.absolute()
-    made = not place.exists()
+    made = not os.path.lexists(place)
     if not made and (not place.is_dir() or any(place.iterdir())):
         raise KittyError(
             "DEMO_DIRECTORY", f"{place} is not an empty directory", "name one that is empty or does not exist"
         )
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KittyError("DEMO_DIRECTORY", f"{place} cannot be made: {error.strerror}", "name another one") from error
     return place.resolve(), made
 
 

@@ -6,14 +6,15 @@ import click
 
 from kitty_host.api import Finding, KittyError
 from kitty_host.command import Invocation, command
+from kitty_host.git import Git
 from kitty_host.inert import inert
-from kitty_host.lanes import FILE, write_lanes
+from kitty_host.lanes import FILE, lane_ids, plan_ref, write_lanes
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, envelope, transition
-from kitty_host.ledger.machine import GENESIS, PLANNED
-from kitty_host.mission import Mission, Package
+from kitty_host.ledger.machine import CANCELED, GENESIS, PLANNED
+from kitty_host.mission import META, Mission, Package
 from kitty_host.records import Lanes
-from kitty_host.report import note
+from kitty_host.report import counted, note
 from kitty_host.state import State
 from kitty_runtime.artefacts import PLAN, SPEC, missing
 from kitty_runtime.commits import commit_files
@@ -31,6 +32,8 @@ def finalize(call: Invocation, check: bool) -> None:
         if finding.severity == "block":
             raise KittyError(finding.code, finding.message, finding.hint, findings=[one._asdict() for one in findings])
     lanes: Lanes = call.plugins.required("kitty_lanes", packages=mission.packages, mission=mission)
+    _refuse_to_move_what_has_begun(call, lanes)
+    findings += _rides_along(mission)
     if not check:
         _write(call, mission, lanes)
     for finding in findings:
@@ -46,6 +49,46 @@ def finalize(call: Invocation, check: bool) -> None:
         },
         "\n".join([*text, "Checked; nothing was changed." if check else "Next: kitty next"]),
     )
+
+
+def _refuse_to_move_what_has_begun(call: Invocation, lanes: Lanes) -> None:
+    """Work that somebody is at, or that is approved, stays in its lane. Errors: `LANES_BEGUN`."""
+    state, before = call.state(), lane_ids(call.mission)
+    after = {wp_id: lane.lane_id for lane in lanes.lanes for wp_id in lane.wp_ids}
+    for wp_id, lane_id in before.items():
+        if state.lane(wp_id) not in (GENESIS, PLANNED, CANCELED) and after.get(wp_id) != lane_id:
+            where = f"move to {after[wp_id]}" if wp_id in after else "be in no lane"
+            raise KittyError(
+                "LANES_BEGUN",
+                f"{wp_id} has begun in {lane_id} and would {where}",
+                "leave its file, its dependencies and the paths that it shares with others as they were",
+                wp_id=wp_id,
+            )
+
+
+def _rides_along(mission: Mission) -> list[Finding]:
+    """Commits of the branch that holds the plan, which the target lacks and which would land with the lanes."""
+    git = mission.repo.git
+    own = mission.repo.relative(mission.directory)
+    if git.commit_of(f"refs/heads/{mission.target}") is None:
+        return []
+    commits = git.lines("rev-list", "HEAD", "--not", f"refs/heads/{mission.target}")
+    others = [one for one in commits if any(not path.startswith(f"{own}/") for path in _paths(git, one))]
+    if not others:
+        return []
+    subject = inert(git.out("log", "-1", "--format=%s", others[0]), prose=True)
+    return [
+        Finding(
+            "PLAN_ELSEWHERE",
+            f"{counted(len(others), 'commit')} that {mission.target} lacks will land with the lanes, such as: {subject}",
+            f"land them first, or plan on {mission.target}",
+            "warn",
+        )
+    ]
+
+
+def _paths(git: Git, commit: str) -> list[str]:
+    return git.records("diff-tree", "-r", "-z", "--root", "--no-commit-id", "--name-only", commit)
 
 
 def _after(lanes: tuple[str, ...]) -> str:
@@ -84,10 +127,11 @@ def _write(call: Invocation, mission: Mission, lanes: Lanes) -> None:
 
     repo = call.repo
     files = [repo.relative(mission.directory / package.path) for package in mission.packages]
-    commit_files(repo, files, f"Work packages of {mission.slug}")
+    commit_files(repo, [repo.relative(mission.directory / META), *files], f"Work packages of {mission.slug}")
     planned = lanes.planning_commit or repo.git.out("rev-parse", "HEAD")
     write_lanes(mission, evolve(lanes, planning_commit=planned))
     commit_files(repo, [repo.relative(mission.directory / FILE)], f"Lanes of {mission.slug}")
+    repo.git.run("update-ref", plan_ref(mission), "HEAD")
     emit(call.plugins, mission, lambda state: [row for package in mission.packages for row in _seed(state, package)])
     mission.ledger.checkpoint(repo.git, f"Finalize {mission.slug}\n")
 

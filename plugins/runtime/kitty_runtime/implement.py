@@ -15,10 +15,10 @@ from kitty_host.lanes import lane_ids
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, annotation
 from kitty_host.ledger.machine import BLOCKED, CLAIMED, FOR_REVIEW, IN_PROGRESS, IN_REVIEW, PLANNED
-from kitty_host.mission import Package
+from kitty_host.mission import Mission, Package
 from kitty_host.records import Workspace
 from kitty_host.state import State, dependencies_missing
-from kitty_runtime.packages import move, refuse, row, same
+from kitty_runtime.packages import implementer, refuse, row, same, way_on
 
 FAILED = "worktree_alloc_failed"
 ACTIVE = (CLAIMED, IN_PROGRESS, FOR_REVIEW, IN_REVIEW)
@@ -30,6 +30,7 @@ def implement(call: Invocation, wp: str) -> None:
     """Claim a work package and get a place to work on it."""
     package = call.mission.package(wp)
     actor = call.actor()
+    _require_branch_strategy(call.mission)
     emit(call.plugins, call.mission, lambda state: claim(state, package, actor))
     try:
         workspace: Workspace = call.plugins.required("kitty_workspace", package=package, mission=call.mission)
@@ -37,7 +38,11 @@ def implement(call: Invocation, wp: str) -> None:
         cause = (
             f"{error.code}: {error.message}" if isinstance(error, KittyError) else f"{type(error).__name__}: {error}"
         )
-        move(call, package, BLOCKED, actor, reason=FAILED, policy_metadata={"evidence": cause})
+        emit(
+            call.plugins,
+            call.mission,
+            lambda state: [_blocked(state, package, actor, cause)] if _is_mine(state, package, actor) else [],
+        )
         raise
     where = str(workspace.path) if workspace.path else None
     payload = {
@@ -61,8 +66,27 @@ def implement(call: Invocation, wp: str) -> None:
     call.show(payload, "\n".join(lines))
 
 
+def _require_branch_strategy(mission: Mission) -> None:
+    """`pr_bound` can be set after the mission was created, so it is asked again before the first worktree."""
+    if mission.meta.get("pr_bound") and not mission.meta.get("branch_strategy"):
+        raise KittyError(
+            "BRANCH_STRATEGY_REQUIRED",
+            f"{mission.slug} is PR-bound, and nobody has said that it may start on {mission.target}",
+            "write branch_strategy into its meta.json: answer, actor, at",
+        )
+
+
+def _blocked(state: State, package: Package, actor: str, cause: str) -> Row:
+    return row(state, package, BLOCKED, actor, reason=FAILED, policy_metadata={"evidence": cause})
+
+
+def _is_mine(state: State, package: Package, actor: str) -> bool:
+    """Whether the claim still stands: another process of the same agent may have been luckier, and further on by now."""
+    return state.lane(package.wp_id) == IN_PROGRESS and same(implementer(state, package.wp_id), actor)
+
+
 def claim(state: State, package: Package, actor: str) -> list[Row]:
-    """The rows that make a work package the actor's; none where it is already. Errors: `TRANSITION_REFUSED`, `LANES_MISSING`."""
+    """The rows that make a work package the actor's; none where it is already. Errors: `TRANSITION_REFUSED`."""
     lane = state.lane(package.wp_id)
     known = state.package_state(package.wp_id)
     if lane in (CLAIMED, IN_PROGRESS) and known is not None:
@@ -75,9 +99,7 @@ def claim(state: State, package: Package, actor: str) -> list[Row]:
     if lane not in (PLANNED, BLOCKED):
         raise refuse(
             f"{package.wp_id} is {lane}",
-            "run first: kitty finalize"
-            if lane == "genesis"
-            else f"take up finished work with: kitty reopen {package.wp_id} --reason R",
+            f"run: {way_on(lane, package.wp_id)}",
         )
     for finding in dependencies_missing(state, package):
         raise refuse(finding.message, finding.hint)
@@ -94,9 +116,7 @@ def claim(state: State, package: Package, actor: str) -> list[Row]:
 
 
 def occupied(state: State, package: Package) -> str | None:
-    """The work package of the same worktree that somebody is at; planning artefacts share none."""
-    if package.planning:
-        return None
+    """The work package of the same lane that somebody is at; planning artefacts share a lane too."""
     lanes = lane_ids(state.mission)
     own = lanes.get(package.wp_id)
     for wp_id, lane_id in lanes.items():

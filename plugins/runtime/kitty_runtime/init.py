@@ -30,7 +30,7 @@ def init(call: Invocation, agents: tuple[str, ...]) -> None:
         wanted = list(dict.fromkeys([*known, *agents]))
         if wanted != known:
             repo.config.set("agents.available", wanted)
-            created.append(f"{CONFIG} (agents)")
+            created += [] if created else [CONFIG]
     keep = repo.missions_directory / ".gitkeep"
     if not repo.missions_directory.is_dir():
         atomic_write(keep, b"")
@@ -43,7 +43,7 @@ def init(call: Invocation, agents: tuple[str, ...]) -> None:
     ):
         created += _with_lines(attributes, _ATTRIBUTES)
     _record_canonical(repo)
-    files = " ".join(dict.fromkeys(name.partition(" ")[0] for name in created))
+    files = " ".join(created)
     if created:
         text = "Made " + ", ".join(created) + f".\nCommit it: git add {files} && git commit -m 'Use kitty'"
     else:
@@ -74,6 +74,5 @@ def _with_lines(path: Path, lines: tuple[str, ...]) -> list[str]:
 
 def _record_canonical(repo: Repo) -> None:
     """In a bare repository nothing else says which of its worktrees is the canonical one."""
-    bare = repo.git.out("-C", str(repo.common), "rev-parse", "--is-bare-repository") == "true"
-    if bare:
+    if repo.is_bare:
         atomic_write(repo.state / "canonical", f"{repo.root}\n".encode())

@@ -16,6 +16,8 @@ from kitty_host.inert import inert
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import envelope
 from kitty_host.mission import META, Mission, encode_meta, read_mission, reserve
+from kitty_host.plugins import missing
+from kitty_host.records import Brief
 from kitty_host.state import State
 
 CONFIRMED = "already-confirmed"
@@ -45,7 +47,9 @@ def create(
     repo = call.repo
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug) or len(slug) > 60:
         raise KittyError(
-            "MISSION_SLUG", f"{inert(slug)} is no slug", "use lower-case letters, digits and single dashes, at most 60"
+            "MISSION_SLUG",
+            f"{inert(slug, prose=True)} is no slug",
+            "use lower-case letters, digits and single dashes, at most 60",
         )
     if repo.git.commit_of("HEAD") is None:
         raise KittyError(
@@ -65,7 +69,7 @@ def create(
             "BRANCH_STRATEGY_REQUIRED", what, "name an existing one with --target, or run: git switch BRANCH"
         )
     acknowledged = _branch_strategy(call, target, branch_strategy) if pr_bound else None
-    brief = call.plugins.required("kitty_brief", repo=repo) if from_brief else None
+    brief = _brief(call) if from_brief else None
     mission_id, directory = reserve(repo, slug)
     name = directory.name
     now = datetime.now(UTC).isoformat(timespec="microseconds")
@@ -95,6 +99,16 @@ def create(
         {"schema": "kitty.mission/1", "mission_id": mission_id, "slug": name, "dir": repo.relative(directory)},
         f"Mission {name} will land on {target}.\nNext: kitty specify",
     )
+
+
+def _brief(call: Invocation) -> Brief:
+    """The stored brief. Errors: `INTAKE_FILE_MISSING`, and `PLUGIN_MISSING` where nothing could store one."""
+    if not call.plugins.implements("kitty_brief"):
+        raise missing("nothing installed takes briefs in")
+    brief: Brief | None = call.plugins.first("kitty_brief", repo=call.repo)
+    if brief is None:
+        raise KittyError("INTAKE_FILE_MISSING", "no brief is stored", "take one in first: kitty intake SOURCE")
+    return brief
 
 
 def _created(made: Mission, now: str) -> dict[str, Any]:

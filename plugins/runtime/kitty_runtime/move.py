@@ -7,11 +7,19 @@ import click
 from kitty_host.command import Invocation, command
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, annotation
-from kitty_host.ledger.machine import APPROVED, CANCELED, IN_PROGRESS, lane_named
+from kitty_host.ledger.machine import APPROVED, CANCELED, CLAIMED, FOR_REVIEW, IN_PROGRESS, IN_REVIEW, lane_named
 from kitty_host.mission import Package, package_id
 from kitty_host.state import State
 from kitty_runtime.packages import move as record
-from kitty_runtime.packages import refuse, row
+from kitty_runtime.packages import not_blank, refuse, row
+
+_OWN_COMMANDS = {
+    CLAIMED: "kitty implement",
+    IN_PROGRESS: "kitty implement",
+    FOR_REVIEW: "kitty submit",
+    IN_REVIEW: "kitty review --claim",
+    APPROVED: "kitty review --approve",
+}
 
 
 @command("move", mission=True, agent=True)
@@ -23,13 +31,18 @@ def move(call: Invocation, wp: str, lane: str, reason: str | None, force: bool) 
     """Make any other transition."""
     package = call.mission.package(wp)
     target = lane_named(lane)
+    if target in _OWN_COMMANDS and not force:
+        raise refuse(
+            f"{target} is reached by a command of its own, which checks more",
+            f"run: {_OWN_COMMANDS[target]} {package.wp_id}",
+        )
     record(call, package, target, call.actor(), reason=reason, force=force)
     _show(call, package, target)
 
 
 @command("cancel", mission=True, agent=True)
 @click.argument("wp")
-@click.option("--reason", metavar="TEXT", required=True, help="Why.")
+@click.option("--reason", metavar="TEXT", required=True, callback=not_blank, help="Why.")
 def cancel(call: Invocation, wp: str, reason: str) -> None:
     """Cancel a work package."""
     package = call.mission.package(wp)
@@ -39,7 +52,7 @@ def cancel(call: Invocation, wp: str, reason: str) -> None:
 
 @command("reopen", mission=True, agent=True)
 @click.argument("wp")
-@click.option("--reason", metavar="TEXT", required=True, help="Why.")
+@click.option("--reason", metavar="TEXT", required=True, callback=not_blank, help="Why.")
 def reopen(call: Invocation, wp: str, reason: str) -> None:
     """Take an approved, finished or cancelled work package up again."""
     package = call.mission.package(wp)
@@ -95,7 +108,7 @@ def _subtasks(call: Invocation, text: str) -> tuple[Package, list[str]]:
 
 @command("note", mission=True, agent=True)
 @click.argument("wp")
-@click.argument("text")
+@click.argument("text", callback=not_blank)
 def note(call: Invocation, wp: str, text: str) -> None:
     """Note something about a work package."""
     package = call.mission.package(wp)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +39,17 @@ _HOW = {
 def next_(call: Invocation, result: str | None) -> None:
     """Say what to do next; with --result, record how the last step ended and go on."""
     call.agent = call.actor()
-    decision = _ask(call, State.load(call.mission, agent=call.agent)) if result is None else _advance(call, result)
+    decision = _ask(call, _state(call)) if result is None else _advance(call, result)
     decision = _placed(call, decision)
-    call.show({"schema": "kitty.next/1", **asdict(decision)}, _told(decision))
+    call.show({"schema": "kitty.next/1", **asdict(decision)}, _told(call, decision))
     if result is not None and decision.kind == "blocked":
         click.get_current_context().exit(1)
+
+
+def _state(call: Invocation, result: str | None = None) -> State:
+    state = State.load(call.mission, agent=str(call.agent), result=result)
+    state.gated = call.plugins.implements("kitty_gates")
+    return state
 
 
 def _ask(call: Invocation, state: State) -> Decision:
@@ -55,7 +63,7 @@ def _ask(call: Invocation, state: State) -> Decision:
 def _advance(call: Invocation, result: str) -> Decision:
     """Decide, write the prompt, record. Errors: `LOCK_HELD` where the ledger keeps moving."""
     for _ in range(3):
-        state = State.load(call.mission, agent=str(call.agent), result=result)
+        state = _state(call, result)
         decision = _ask(call, state)
         rows, decision = _rows(call, state, decision)
         if not rows or _recorded(call, state, rows):
@@ -123,7 +131,7 @@ def _prompt_file(call: Invocation, step_id: str) -> Path:
 def _prompt(call: Invocation, decision: Decision) -> str:
     lines = [f"# {decision.mission_state}{f' {decision.wp_id}' if decision.wp_id else ''}", ""]
     lines += [f"Mission {call.mission.slug}: {call.mission.title}", ""]
-    lines += [_how(decision), ""]
+    lines += [_how(call, decision.mission_state, decision), ""]
     if decision.notes:
         lines += [decision.notes, ""]
     if decision.wp_id:
@@ -140,18 +148,22 @@ def _prompt(call: Invocation, decision: Decision) -> str:
     return "\n".join(lines)
 
 
-def _how(decision: Decision) -> str:
-    return _HOW.get(decision.mission_state, "").format(wp_id=decision.wp_id, agent=decision.agent)
+def _how(call: Invocation, step: str, decision: Decision) -> str:
+    """The commands of a step, as they can be typed; the mission is named where the caller had to name it."""
+    text = _HOW.get(step, "").format(wp_id=decision.wp_id, agent=shlex.quote(decision.agent))
+    named = f" --mission {call.mission.slug}" if call.selector or call.feature else ""
+    return re.sub(r"(kitty [a-z]+[^;&.]*?)(?=;| &&|$)", rf"\1{named}", text)
 
 
-def _told(decision: Decision) -> str:
+def _told(call: Invocation, decision: Decision) -> str:
     step = decision.preview_step or decision.mission_state
     about = f"{step}{f' {decision.wp_id}' if decision.wp_id else ''}"
     kind = {"step": "now", "query": "next"}.get(decision.kind, decision.kind)
-    lines: list[Any] = [f"{kind}: {decision.reason or about}"]
+    listed = "; ".join(decision.guard_failures) == decision.reason and len(decision.guard_failures) > 1
+    lines: list[Any] = [f"{kind}: {'nothing can be done now' if listed else decision.reason or about}"]
     lines += [f"  {failure}" for failure in decision.guard_failures if failure != decision.reason]
     if decision.kind in ("step", "query"):
-        lines.append("  " + _HOW.get(step, "").format(wp_id=decision.wp_id, agent=decision.agent))
+        lines.append("  " + _how(call, step, decision))
     lines += [
         f"  {key}: {value}"
         for key, value in (("where", decision.workspace_path), ("prompt", decision.prompt_file))

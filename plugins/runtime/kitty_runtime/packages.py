@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
+
+import click
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, transition
-from kitty_host.ledger.machine import CLAIMED, IN_PROGRESS, IN_REVIEW
+from kitty_host.ledger.machine import BLOCKED, CLAIMED, FOR_REVIEW, GENESIS, IN_PROGRESS, IN_REVIEW, SETTLED
 from kitty_host.mission import Package
 from kitty_host.state import State
 
@@ -38,23 +39,43 @@ def refuse(message: str, hint: str, **details: Any) -> KittyError:
     return KittyError("TRANSITION_REFUSED", message, hint, **details)
 
 
+def not_blank(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """A click callback for texts that must say something."""
+    if not value.strip():
+        raise click.BadParameter("it is empty", context, parameter)
+    return value
+
+
 def same(one: str, other: str) -> bool:
     """Whether two names mean the same person or agent: as whole strings, case-folded."""
     return one.casefold() == other.casefold()
 
 
+def implementers(state: State, wp_id: str) -> list[str]:
+    """Everybody who ever took the work package on, the last one last."""
+    taken = [
+        str((event.row.get("policy_metadata") or {}).get("agent") or "")
+        for event in state.transitions(wp_id)
+        if event.to_lane == CLAIMED or (event.to_lane == IN_PROGRESS and event.from_lane == BLOCKED)
+    ]
+    return list(dict.fromkeys(name for name in reversed(taken) if name))[::-1]
+
+
 def implementer(state: State, wp_id: str) -> str:
-    """Who did the work that is or was submitted: the actor of the last way into `in_progress` that was not a rejection."""
-    for event in reversed(state.transitions(wp_id)):
-        if event.to_lane in (IN_PROGRESS, CLAIMED) and event.from_lane != IN_REVIEW:
-            told = (event.row.get("policy_metadata") or {}).get("agent")
-            return str(told or (event.actor if isinstance(event.actor, str) else event.actor.get("tool") or ""))
-    return ""
+    """Who took the work package on last; a rejection or a reopening changes nothing about that."""
+    return next(iter(implementers(state, wp_id)[-1:]), "")
+
+
+def way_on(lane: str, wp_id: str) -> str:
+    """The command that goes on from a lane."""
+    ways = {
+        FOR_REVIEW: f"kitty review {wp_id} --claim",
+        IN_REVIEW: f"kitty review {wp_id} --approve, or --reject --reason R",
+        GENESIS: "kitty finalize",
+    }
+    return ways.get(lane, f"kitty reopen {wp_id} --reason R" if lane in SETTLED else f"kitty implement {wp_id}")
 
 
 def checkpoint(call: Invocation, what: str) -> None:
     """Commit the ledger to its ref."""
     call.mission.ledger.checkpoint(call.repo.git, f"{what}\n")
-
-
-Plan = Callable[[State], list[Row]]

@@ -10,13 +10,14 @@ from attrs import frozen
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
 from kitty_host.inert import inert
+from kitty_host.lanes import branch_of, lane_ids
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, actor_name, envelope
 from kitty_host.ledger.machine import APPROVED, FOR_REVIEW, IN_PROGRESS, IN_REVIEW
 from kitty_host.mission import Package
 from kitty_host.records import Workspace
 from kitty_host.state import State
-from kitty_runtime.packages import checkpoint, implementer, refuse, row, same
+from kitty_runtime.packages import checkpoint, implementer, implementers, refuse, row, same
 
 
 @frozen
@@ -28,23 +29,26 @@ class Settings:
 
 @command("review", mission=True, agent=True)
 @click.argument("wp")
-@click.option("--claim", "step", flag_value="claim", help="Take the review.")
-@click.option("--approve", "step", flag_value="approve", help="Approve the submitted commit.")
-@click.option("--reject", "step", flag_value="reject", help="Send it back; needs --reason.")
+@click.option("--claim", is_flag=True, help="Take the review.")
+@click.option("--approve", is_flag=True, help="Approve the submitted commit.")
+@click.option("--reject", is_flag=True, help="Send it back; needs --reason.")
 @click.option("--reason", metavar="TEXT", help="Why it is rejected or taken over.")
 @click.option("--force", is_flag=True, help="With --claim: take over a review that somebody has open.")
-def review(call: Invocation, wp: str, step: str | None, reason: str | None, force: bool) -> None:
+def review(
+    call: Invocation, wp: str, claim: bool, approve: bool, reject: bool, reason: str | None, force: bool
+) -> None:
     """Claim, approve or reject a review."""
-    if step is None:
+    if claim + approve + reject != 1:
         raise click.UsageError("say one of --claim, --approve, --reject")
-    if step == "reject" and not reason:
-        raise click.UsageError("--reject needs --reason")
+    if (reject or (claim and force)) and not (reason or "").strip():
+        raise click.UsageError(f"--{'reject' if reject else 'force'} needs --reason")
+    step = "claim" if claim else "approve" if approve else "reject"
     package = call.mission.package(wp)
     actor = call.actor()
     commit = _commit_to_approve(call, package) if step == "approve" else None
     plans = {
         "claim": lambda state: _claim(call, state, package, actor, reason if force else None),
-        "approve": lambda state: _approve(state, package, actor, commit),
+        "approve": lambda state: _approve(call, state, package, actor, commit),
         "reject": lambda state: _reject(state, package, actor, str(reason)),
     }
     emit(call.plugins, call.mission, plans[step])
@@ -79,24 +83,32 @@ def _claim(call: Invocation, state: State, package: Package, actor: str, taking_
         raise refuse(
             f"{package.wp_id} is {lane}, not for_review", f"let it be submitted first: kitty submit {package.wp_id}"
         )
-    author = implementer(state, package.wp_id)
-    if same(author, actor):
-        if not call.repo.config.section("review", Settings).allow_self:
-            raise refuse(
-                f"{inert(actor, prose=True)} implemented {package.wp_id}",
-                "let another agent review it, or set review.allow_self",
-            )
+    if _is_own_work(call, state, package, actor):
         rows.append(_self_approval(state, package, actor))
     return rows
 
 
-def _approve(state: State, package: Package, actor: str, commit: str | None) -> list[Row]:
+def _is_own_work(call: Invocation, state: State, package: Package, actor: str) -> bool:
+    """Whether the reviewer worked on it. Errors: `TRANSITION_REFUSED` unless the configuration allows that."""
+    own = any(same(one, actor) for one in implementers(state, package.wp_id))
+    if own and not call.repo.config.section("review", Settings).allow_self:
+        raise refuse(
+            f"{inert(actor, prose=True)} implemented {package.wp_id}",
+            "let another agent review it (--agent NAME), or set review.allow_self: true in .kittify/config.yaml",
+        )
+    return own
+
+
+def _approve(call: Invocation, state: State, package: Package, actor: str, commit: str | None) -> list[Row]:
     _require_own_review(state, package, actor)
+    _is_own_work(call, state, package, actor)
     reference = commit or f"no-changes:{state.transitions(package.wp_id)[-1].event_id}"
     verdict = {"reviewer": actor, "verdict": "approved", "reference": reference}
     evidence: dict[str, Any] = {"review": verdict}
     if commit:
-        evidence["repos"] = [{"repo": state.mission.repo.root.name, "branch": state.mission.branch, "commit": commit}]
+        lane = lane_ids(state.mission).get(package.wp_id)
+        branch = branch_of(state.mission, lane) if lane else state.mission.branch
+        evidence["repos"] = [{"repo": state.mission.repo.root.name, "branch": branch, "commit": commit}]
     return [row(state, package, APPROVED, actor, evidence=evidence, review_result=verdict)]
 
 
@@ -128,8 +140,9 @@ def _reviewer(state: State, package: Package) -> str:
 
 def _commit_to_approve(call: Invocation, package: Package) -> str | None:
     """The submitted commit, None where it was submitted without changes. Errors: `MERGE_HEAD_MOVED` where the lane has moved since."""
-    told = call.state().submission(package.wp_id)
-    if told is None or told.get("no_changes"):
+    state = call.state()
+    told = state.submission(package.wp_id)
+    if state.lane(package.wp_id) != IN_REVIEW or told is None or told.get("no_changes"):
         return None
     head = str(told["head"])
     workspace: Workspace | None = call.plugins.first("kitty_find_workspace", package=package, mission=call.mission)

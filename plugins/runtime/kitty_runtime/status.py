@@ -16,6 +16,9 @@ from kitty_host.state import State
 @click.option("--all", "everything", is_flag=True, help="Every mission, open or not.")
 def status(call: Invocation, everything: bool) -> None:
     """Show how far missions have come."""
+    # Nothing there yet is an answer, unless a branch switch took the missions away.
+    empty = not call.missions and not any((call.repo.state / "ledger").glob("*.jsonl"))
+    everything = everything or (empty and not (call.selector or call.feature))
     states = [State.load(mission) for mission in call.missions] if everything else [call.state()]
     rows = [_row(state) for state in states]
     call.show(
@@ -62,7 +65,7 @@ def _row(state: State) -> dict[str, Any]:
 def _told(row: dict[str, Any]) -> str:
     progress = row["progress"]
     bar = "#" * (progress["percent"] // 5)
-    counts = f"{progress['done']} done, {progress['approved']} approved, {progress['total']} in all"
+    counts = f"{progress['done']} of {progress['total']} done, {progress['approved'] - progress['done']} approved"
     lines = [f"{row['slug']}: {row['title']}", f"  [{bar:.<20}] {progress['percent']} %  {counts}"]
     for package in row["packages"]:
         after = f"  after {', '.join(package['depends_on'])}" if package["depends_on"] else ""

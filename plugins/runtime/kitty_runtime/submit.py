@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from kitty_host.command import Invocation, command
+from kitty_host.inert import inert
 from kitty_host.ledger.machine import FOR_REVIEW, IN_PROGRESS
 from kitty_host.records import Submission
 from kitty_host.report import counted, note
-from kitty_runtime.packages import checkpoint, implementer, move, refuse, same
+from kitty_runtime.packages import checkpoint, implementer, move, refuse, same, way_on
 
 
 @command("submit", mission=True, agent=True)
@@ -18,16 +19,20 @@ def submit(call: Invocation, wp: str, no_changes: str | None) -> None:
     """Hand a work package to review."""
     package = call.mission.package(wp)
     state = call.state()
-    if state.lane(package.wp_id) != IN_PROGRESS:
+    lane, owner = state.lane(package.wp_id), implementer(state, package.wp_id)
+    if lane != IN_PROGRESS:
+        raise refuse(f"{package.wp_id} is {lane}, not in_progress", f"run: {way_on(lane, package.wp_id)}")
+    # The claimer submits, without having to say so.
+    actor = call.named_agent() or owner or call.actor()
+    if owner and not same(actor, owner):
         raise refuse(
-            f"{package.wp_id} is {state.lane(package.wp_id)}, not in_progress",
-            f"run first: kitty implement {package.wp_id}",
+            f"{package.wp_id} is {inert(owner, prose=True)}'s", "let them submit it, or name them with --agent"
         )
-    # The claimer submits; whoever stands in for them says so with --agent.
-    actor = call.agent or implementer(state, package.wp_id) or call.actor()
-    if not same(actor, implementer(state, package.wp_id)):
+    still_open = state.open_subtasks(package)
+    if still_open:
         raise refuse(
-            f"{package.wp_id} is {implementer(state, package.wp_id)}'s", "let them submit it, or name them with --agent"
+            f"{package.wp_id}: subtasks are open: {', '.join(still_open)}",
+            f"run: kitty mark-status {' '.join(still_open)} --status done",
         )
     shown: Submission = call.plugins.required("kitty_submission", package=package, mission=call.mission)
     if not shown.commits and not no_changes:

@@ -164,3 +164,40 @@ def test_missions_that_are_made_at_once_never_share_a_directory_or_eight_charact
     assert [process.wait() for process in running] == [0] * 6
     found = find_missions(Repo.find(road.root))
     assert len({mission.mid8 for mission in found}) == len({mission.mission_id for mission in found}) == 6
+
+
+def test_work_that_has_begun_stays_in_its_lane(road: Road) -> None:
+    road.planned(("WP01",), ("WP02",))
+    road("implement", "WP02", "--agent", "ada")
+    road.project.write("one-lane")
+    before = (road.mission.directory / "lanes.json").read_bytes()
+    assert "WP02" in road.refuses("LANES_BEGUN", "finalize")
+    assert (road.mission.directory / "lanes.json").read_bytes() == before
+
+
+def test_commits_that_would_ride_along_are_named(road: Road) -> None:
+    road.project.git("switch", "--quiet", "-c", "feature")
+    road.project.commit("junk.txt", message="JUNK")
+    road("mission", "create", "demo", "--target", "main")
+    road.package("WP01")
+    findings = road("finalize")["findings"]
+    (found,) = [finding for finding in findings if finding["code"] == "PLAN_ELSEWHERE"]
+    assert "JUNK" in found["message"]
+
+
+def test_a_brief_that_is_not_there_is_named(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    road.refuses("PLUGIN_MISSING", "mission", "create", "demo", "--from-brief")
+
+
+def test_an_incomplete_artefact_is_a_failure_the_second_time(road: Road) -> None:
+    road("mission", "create", "demo")
+    assert road.project.kitty("specify").exit_code == 0
+    assert road.project.kitty("specify").exit_code == 1
+
+
+def test_a_single_mission_is_meant_although_it_is_closed(road: Road) -> None:
+    assert road("status")["missions"] == []
+    road.planned()
+    road("cancel", "WP01", "--reason", "no")
+    assert road("status")["missions"][0]["open"] is False
+    assert road("next", "--agent", "ada")["kind"] == "terminal"

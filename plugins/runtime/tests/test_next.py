@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from kitty_host.ledger.emit import emit
+from kitty_host.ledger.event import envelope
+from kitty_host.plugins import Plugins
+from kitty_host.state import ACCEPTED
 
 if TYPE_CHECKING:
     from conftest import Road
@@ -103,7 +109,35 @@ def test_the_whole_road_step_by_step(road: Road) -> None:
     said = answer(road, "success", "grace")
     assert (said["mission_state"], said["wp_id"]) == ("implement", "WP02")
     road.approved("WP02")
+    assert ask(road)["preview_step"] == "merge"
+
+
+def test_where_a_plugin_has_gates_an_acceptance_comes_before_the_merge_and_again_after_a_failed_one(
+    road: Road, install_plugin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KITTY_PLUGINS", "runtime,lanes,gate")
+    install_plugin(
+        "gate", "from kitty_host.api import hookimpl\n\n@hookimpl\ndef kitty_gates(candidate):\n    return []\n"
+    )
+    road.planned()
+    road.approved("WP01")
     assert ask(road)["preview_step"] == "accept"
+    accepted = envelope(ACCEPTED, {"key": "x"}, aggregate_id=road.mission.mission_id)
+    emit(Plugins([]), road.mission, lambda _: [accepted])
+    assert answer(road, "success")["mission_state"] == "merge"
+    assert answer(road, "failed")["mission_state"] == "accept"
+
+
+def test_agents_are_given_different_packages(road: Road) -> None:
+    road.planned(("WP01",), ("WP02",), ("WP03",))
+    given = [answer(road, "success", agent)["wp_id"] for agent in ("x", "y", "z", "w")]
+    assert given == ["WP01", "WP02", "WP03", "WP01"]
+
+
+def test_commands_are_printed_as_they_can_be_typed(road: Road) -> None:
+    road.planned()
+    text = road.project.kitty("next", "--agent", "Ada L", "--mission", road.mission.slug).stdout
+    assert f"kitty implement WP01 --agent 'Ada L' --mission {road.mission.slug}" in text
 
 
 def test_own_work_comes_first_and_a_review_before_new_work(road: Road) -> None:

@@ -228,3 +228,79 @@ def test_notes_are_kept_in_the_ledger_and_the_file_is_untouched(road: Road) -> N
     assert known is not None
     assert known.slots["notes"] == ["one", "two"]
     assert path.read_bytes() == before
+
+
+# Ways around
+
+
+def test_a_reopening_makes_nobody_else_the_implementer(road: Road) -> None:
+    road.planned()
+    road.approved("WP01")
+    road("reopen", "WP01", "--reason", "again", "--agent", "lead")
+    assert "ada's" in road.refuses("TRANSITION_REFUSED", "submit", "WP01", "--agent", "lead")
+    road("implement", "WP01", "--agent", "ada")
+    road("submit", "WP01", "--agent", "ada")
+    road.refuses("TRANSITION_REFUSED", "review", "WP01", "--claim", "--agent", "ada")
+
+
+def test_whoever_ever_worked_on_it_does_not_approve_it(road: Road) -> None:
+    road.planned()
+    road("implement", "WP01", "--agent", "ada")
+    road.commit("WP01")
+    road("move", "WP01", "planned", "--reason", "away")
+    road("implement", "WP01", "--agent", "bob")
+    road("submit", "WP01", "--agent", "bob")
+    road.refuses("TRANSITION_REFUSED", "review", "WP01", "--claim", "--agent", "ada")
+    road("move", "WP01", "in_review", "--force", "--reason", "mine", "--agent", "ada")
+    road.refuses("TRANSITION_REFUSED", "review", "WP01", "--approve", "--agent", "ada")
+
+
+@pytest.mark.parametrize("lane", ["claimed", "in_progress", "for_review", "in_review", "approved"])
+def test_moving_is_no_way_around_the_checks_of_other_commands(road: Road, lane: str) -> None:
+    road.planned(("WP01",), ("WP02", "WP01"))
+    road.refuses("TRANSITION_REFUSED", "move", "WP02", lane)
+
+
+def test_who_acts_is_said_by_the_option_then_the_environment_then_the_lane(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    road.planned()
+    road("implement", "WP01", "--agent", "ada")
+    road.commit("WP01")
+    monkeypatch.setenv("KITTY_AGENT", "mallory")
+    assert "ada's" in road.refuses("TRANSITION_REFUSED", "submit", "WP01")
+    monkeypatch.delenv("KITTY_AGENT")
+    road("submit", "WP01")
+    assert road.state.transitions("WP01")[-1].actor == "ada"
+
+
+def test_an_empty_name_is_no_name(road: Road) -> None:
+    road.planned()
+    assert road.project.kitty("implement", "WP01", "--agent", " \n").exit_code == 2
+    assert road.project.kitty("note", "WP01", " ").exit_code == 2
+    road("implement", "WP01", "--agent", " ada ")
+    assert road.state.transitions("WP01")[-1].actor == "ada"
+
+
+def test_a_review_is_answered_in_one_way(road: Road) -> None:
+    road.planned()
+    road.submitted()
+    assert road.project.kitty("review", "WP01", "--claim", "--approve", "--agent", "grace").exit_code == 2
+
+
+def test_a_pr_bound_mission_is_asked_again_before_its_first_worktree(road: Road) -> None:
+    road.planned()
+    mission = road.mission
+    mission.meta["pr_bound"] = True
+    mission.save()
+    road.refuses("BRANCH_STRATEGY_REQUIRED", "implement", "WP01")
+
+
+def test_planning_artefacts_take_turns_too(road: Road) -> None:
+    road.project.write("one-lane")
+    road("mission", "create", "demo")
+    for wp_id in ("WP01", "WP02"):
+        road.package(wp_id, mode="planning_artifact")
+    road("finalize")
+    road("implement", "WP01", "--agent", "ada")
+    road.refuses("TRANSITION_REFUSED", "implement", "WP02", "--agent", "bob")
