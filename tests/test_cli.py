@@ -201,7 +201,12 @@ def test_the_exit_code_says_how_it_went(tool: Project, arguments: tuple[str, ...
 
 def test_an_interrupted_process_leaves_with_130(tool: Project) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "kitty_host", "wait"], cwd=tool.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "kitty_host", "wait"],
+        cwd=tool.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Whoever runs these tests in the background has interrupts ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     with process:
         assert process.stdout is not None

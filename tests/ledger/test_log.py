@@ -266,6 +266,7 @@ def killed(rounds: int, ledger: Ledger, start: Callable[..., subprocess.Popen[by
         before = len(acknowledged(tmp_path))
         process = start(DRIBBLE + KITTY, 100_000)
         while len(acknowledged(tmp_path)) == before:
+            assert process.poll() is None, "it ended before it had written anything"
             time.sleep(0.001)
         time.sleep(chance.uniform(0, 0.05))
         process.kill()

@@ -113,14 +113,16 @@ def read_contained(root: Path, path: Path, cap: int, name: str) -> bytes:
 
 def read_capped(stream: io.RawIOBase, cap: int, name: str) -> bytes:
     """All of a stream, of which at most `cap` + 1 bytes are read. Errors: `OSError`, `INTAKE_TOO_LARGE`."""
-    held = io.BytesIO()
-    while held.tell() <= cap:
-        chunk = stream.read(min(1 << 16, cap + 1 - held.tell()))
-        if chunk is None:
+    # One buffer of the final size: one that grows would for a moment stand beside its larger copy.
+    held = memoryview(bytearray(cap + 1))
+    size = 0
+    while size <= cap:
+        count = stream.readinto(held[size : min(size + (1 << 16), cap + 1)])
+        if count is None:
             raise BlockingIOError(errno.EAGAIN, "it does not wait for its writer")
-        if not chunk:
-            return held.getvalue()
-        held.write(chunk)
+        if not count:
+            return bytes(held[:size])
+        size += count
     raise too_large(name, cap)
 
 

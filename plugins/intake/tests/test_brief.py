@@ -498,9 +498,9 @@ def test_an_intake_that_reads_longer_than_another_does_not_replace_its_brief(
     project.write("quick.md", "quick")
 
     class Slow(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
+        def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
             project.kitty("intake", "quick.md")
-            return super().read(size)
+            return super().readinto(buffer)
 
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=Slow(b"slow")))
     assert project.kitty("intake", "-", "--json").code == "INTAKE_BRIEF_EXISTS"
