@@ -159,3 +159,9 @@ def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
         Git(tmp_path / "gone").run("version")
     assert refused.value.code == "WORKSPACE_ROOT_NOT_FOUND"
     assert str(tmp_path / "gone") in refused.value.message
+
+
+def test_a_path_is_no_pattern(project: Project) -> None:
+    for name in ("a[bc].txt", "ab.txt"):
+        project.commit(name)
+    assert Git(project.root).records("ls-files", "-z", "--", "a[bc].txt") == ["a[bc].txt"]
