@@ -334,7 +334,7 @@ def test_a_command_can_be_run_from_elsewhere(tool: Project, alone: Path) -> None
     mission = tool.mission()
     assert tool.process("-C", str(tool.root), "ok", where=alone).stdout == f"it is {mission.slug}\n"
     assert tool.process("--repo-root", "project", "ok", where=alone).stdout == f"it is {mission.slug}\n"
-    nested = tool.process("-C", str(alone), "-C", "project", "-C", ".git", "ok")
+    nested = tool.process("-C", "project", "-C", ".kittify", "ok", where=alone)
     assert nested.stdout == f"it is {mission.slug}\n", "as Git's, each is relative to the one before"
     result = tool.process("-C", "missing", "ok", where=alone)
     assert result.exit_code == 1

@@ -20,8 +20,11 @@ def test_a_project_is_an_initialized_repository_with_one_commit_on_main(project:
     assert Config.load(project.root / ".kittify" / "config.yaml").data["project"]["slug"] == "project"
 
 
-def test_nobodys_settings_reach_a_test(project: Project, isolated: Path) -> None:
-    assert Path.home() == isolated / "home"
+def test_nobodys_settings_reach_a_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GIT_DIR", "KITTY_AGENT", "SPEC_KITTY_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, "/somebody/elses")
+    project: Project = request.getfixturevalue("project")
+    assert Path.home() == project.root.parent / "home"
     assert project.git("config", "user.name") == "Test Person"
     leaked = {name for name in os.environ if name.startswith(("KITTY_", "SPEC_KITTY_", "XDG_"))}
     assert leaked == set()

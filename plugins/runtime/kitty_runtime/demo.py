@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,10 @@ def demo(call: Invocation, directory: Path | None, plan: Path | None) -> None:
             [
                 f"\nThe repository stays: {place}",
                 "Look around in it:",
-                "  git log --graph --oneline      one move of main, every lane in it",
-                "  kitty merge --receipt --mission greeter",
-                "  kitty ledger show --mission greeter",
+                f"  git -C {place} log --graph --oneline",
+                f"  kitty -C {place} merge --receipt",
+                f"  kitty -C {place} ledger show",
+                f"kitty itself is {Path(sys.argv[0]).absolute()}",
                 "Then, in a repository of yours: kitty init",
             ]
         ),

@@ -65,7 +65,8 @@ def _row(state: State) -> dict[str, Any]:
 def _told(row: dict[str, Any]) -> str:
     progress = row["progress"]
     bar = "#" * (progress["percent"] // 5)
-    counts = f"{progress['done']} of {progress['total']} done, {progress['approved'] - progress['done']} approved"
+    waiting = progress["approved"] - progress["done"]
+    counts = f"{progress['done']} of {progress['total']} done{f', {waiting} approved' if waiting else ''}"
     lines = [f"{row['slug']}: {row['title']}", f"  [{bar:.<20}] {progress['percent']} %  {counts}"]
     for package in row["packages"]:
         after = f"  after {', '.join(package['depends_on'])}" if package["depends_on"] else ""
