@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
@@ -122,6 +121,8 @@ def _wants_json(arguments: Sequence[str]) -> bool:
 def _keep_directory(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
     if not value or context.resilient_parsing:
         return
+    from pathlib import Path
+
     directory = Path(*value)  # as Git's: each is relative to the one before
     if not directory.is_dir():
         raise KittyError("WORKSPACE_ROOT_NOT_FOUND", f"{directory} is not a directory", "give an existing one to -C")

@@ -17,7 +17,6 @@ import inspect
 import os
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,6 +26,8 @@ from kitty_host.api import KittyError
 
 if TYPE_CHECKING:
     # Imported where they are used: help, which needs none of them, is asked for many times a day.
+    from pathlib import Path
+
     from kitty_host.mission import Mission
     from kitty_host.plugins import Plugins
     from kitty_host.repo import Repo
@@ -39,10 +40,16 @@ class Invocation:
     def __init__(self, plugins: Plugins, *, json: bool = False) -> None:
         self.plugins = plugins
         self.json = json
-        self.directory = Path()
         self.agent: str | None = None
         self.selector: str | None = None
         self.feature: str | None = None
+
+    @cached_property
+    def directory(self) -> Path:
+        """Where the command works: the current directory, unless `-C` named another."""
+        from pathlib import Path
+
+        return Path()
 
     @cached_property
     def place(self) -> Repo:
