@@ -126,6 +126,10 @@ class Git:
         """Whether commit `one` is reachable from commit `of`."""
         return self.succeeds("merge-base", "--is-ancestor", one, of)
 
+    def paths_of(self, commit: str) -> list[str]:
+        """The paths that a commit changes against its first parent; none for a merge."""
+        return self.records("diff-tree", "-r", "-z", "--root", "--no-commit-id", "--name-only", commit)
+
     def write_blob(self, content: bytes) -> str:
         """Store bytes as they are, without filters."""
         return self.out("hash-object", "-w", "--stdin", stdin=content)

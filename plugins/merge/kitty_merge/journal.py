@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from kitty_host.files import atomic_write, lock, remove
 from kitty_host.repo import Repo
-from kitty_merge import trees
 
 
 class Journal(NamedTuple):
@@ -30,10 +29,6 @@ class Journal(NamedTuple):
     def write(self, repo: Repo) -> None:
         """Make it durable."""
         atomic_write(directory(repo) / f"{self.mission_id}.json", json.dumps(self._asdict()).encode())
-
-    def own_entries(self) -> dict[str, trees.Entry]:
-        """The records that are never written over, as NEW has them."""
-        return {path: trees.Entry(*entry) for path, entry in self.own.items()}
 
 
 def directory(repo: Repo) -> Path:

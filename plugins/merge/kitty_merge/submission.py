@@ -35,7 +35,7 @@ def submission(package: Package, mission: Mission) -> Submission:
     known = {planning_base(mission, lanes), *needed_commits(state, package)}
     known |= {commit for other in lane.wp_ids if other != package.wp_id and (commit := state.approved_commit(other))}
     commits = tuple(git.lines("rev-list", "--reverse", head, "--not", *sorted(known)))
-    paths = sorted({path for commit in commits for path in _paths(git, commit)})
+    paths = sorted({path for commit in commits for path in git.paths_of(commit)})
     return Submission(package.wp_id, head, commits, tuple(paths), tuple(_trespasses(state, lanes, lane, paths)))
 
 
@@ -62,10 +62,6 @@ def _lane_head(package: Package, mission: Mission, lane: Lane) -> str:
             paths=[record[3:] for record in dirty],
         )
     return head
-
-
-def _paths(git: Git, commit: str) -> list[str]:
-    return git.records("diff-tree", "-r", "-z", "--root", "--no-commit-id", "--name-only", commit)
 
 
 def _trespasses(state: State, lanes: Lanes, own: Lane, paths: list[str]) -> list[Finding]:

@@ -17,6 +17,7 @@ from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import envelope
 from kitty_host.mission import META, Mission
 from kitty_runtime.commits import commit_files
+from kitty_runtime.packages import outside
 
 OPEN = "<!-- kitty: write this -->"
 """Stands where something is still to be written. An artefact is complete when none is left and no heading is empty."""
@@ -78,8 +79,7 @@ def missing_tasks(mission: Mission) -> list[str]:
             lacking.append(f"{package.path}: owned_files is empty")
         unknown = [one for one in package.dependencies if one not in {other.wp_id for other in mission.packages}]
         lacking += [f"{package.path}: depends on {inert(one)}, which does not exist" for one in unknown]
-        outside = [path for path in package.owned_files if path.startswith("/") or ".." in path.split("/")]
-        lacking += [f"{package.path}: owns {inert(path)}, which is outside the repository" for path in outside]
+        lacking += [f"{package.path}: owns {inert(path)}, which is outside the repository" for path in outside(package)]
         if OPEN in (mission.directory / package.path).read_text(encoding="utf-8", errors="replace"):
             lacking.append(f"{package.path}: a line `{OPEN}` is left")
     return lacking

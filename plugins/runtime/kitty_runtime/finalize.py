@@ -6,7 +6,6 @@ import click
 
 from kitty_host.api import Finding, KittyError
 from kitty_host.command import Invocation, command
-from kitty_host.git import Git
 from kitty_host.inert import inert
 from kitty_host.lanes import FILE, lane_ids, plan_ref, write_lanes
 from kitty_host.ledger.emit import emit
@@ -18,6 +17,7 @@ from kitty_host.report import counted, note
 from kitty_host.state import State
 from kitty_runtime.artefacts import PLAN, SPEC, missing
 from kitty_runtime.commits import commit_files
+from kitty_runtime.packages import outside
 
 ACTOR = "finalize-tasks"
 
@@ -73,7 +73,7 @@ def _rides_along(mission: Mission) -> list[Finding]:
     if git.commit_of(f"refs/heads/{mission.target}") is None:
         return []
     commits = git.lines("rev-list", "HEAD", "--not", f"refs/heads/{mission.target}")
-    others = [one for one in commits if any(not path.startswith(f"{own}/") for path in _paths(git, one))]
+    others = [one for one in commits if any(not path.startswith(f"{own}/") for path in git.paths_of(one))]
     if not others:
         return []
     subject = inert(git.out("log", "-1", "--format=%s", others[0]), prose=True)
@@ -85,10 +85,6 @@ def _rides_along(mission: Mission) -> list[Finding]:
             "warn",
         )
     ]
-
-
-def _paths(git: Git, commit: str) -> list[str]:
-    return git.records("diff-tree", "-r", "-z", "--root", "--no-commit-id", "--name-only", commit)
 
 
 def _after(lanes: tuple[str, ...]) -> str:
@@ -108,7 +104,7 @@ def _findings(mission: Mission) -> list[Finding]:
                     f"list them in {package.path} under owned_files",
                 )
             )
-        elif bad := [path for path in package.owned_files if path.startswith("/") or ".." in path.split("/")]:
+        elif bad := outside(package):
             findings.append(
                 Finding(
                     "OWNED_FILES_OUTSIDE", f"{package.wp_id} owns {inert(bad[0])}", "name paths inside the repository"

@@ -69,6 +69,11 @@ def implementer(state: State, wp_id: str) -> str:
     return next(iter(implementers(state, wp_id)[-1:]), "")
 
 
+def outside(package: Package) -> list[str]:
+    """The owned paths that lead out of the repository."""
+    return [path for path in package.owned_files if path.startswith("/") or ".." in path.split("/")]
+
+
 def way_on(lane: str, wp_id: str) -> str:
     """The command that goes on from a lane."""
     ways = {
