@@ -7,40 +7,60 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import operator
 import os
 import secrets
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from kitty_host.api import KittyError
 
 TEMPORARY_PREFIX = ".kitty-tmp-"
+_LONG_AGO = 3600
+"""Seconds."""
+_WAITING = 2
+"""Seconds after which somebody who waits for a lock is told so."""
 
 
 def temporary(directory: Path) -> Path:
     """A name for a file that will be renamed or removed; it says whose it is, for `sweep`."""
-    return directory / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+    return directory / f"{TEMPORARY_PREFIX}{_namespace()}-{os.getpid()}-{secrets.token_hex(6)}"
 
 
 def sweep(directory: Path) -> None:
     """Remove temporary files whose process was killed."""
     with contextlib.suppress(OSError), os.scandir(directory) as listing:
         for item in listing:
-            if item.name.startswith(TEMPORARY_PREFIX) and not _runs(item.name.removeprefix(TEMPORARY_PREFIX)):
+            if item.name.startswith(TEMPORARY_PREFIX) and not _may_run(item):
                 Path(item.path).unlink()
 
 
-def _runs(name: str) -> bool:
+def _may_run(item: os.DirEntry[str]) -> bool:
+    """Whether the process that a temporary file is named after may still want it."""
+    namespace, _, rest = item.name.removeprefix(TEMPORARY_PREFIX).partition("-")
+    if namespace != _namespace():
+        # The process ids of another container mean nothing here; no write takes as long as this.
+        return time.time() - item.stat(follow_symlinks=False).st_mtime < _LONG_AGO
     try:
-        os.kill(int(name.partition("-")[0]), 0)
+        os.kill(int(rest.partition("-")[0]), 0)
     except (ProcessLookupError, ValueError):
         return False
     except PermissionError:
         pass
     return True
+
+
+def _namespace() -> str:
+    """What process ids are unique in: "0" where the system has no such thing."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
+    except OSError:
+        return "0"
 
 
 @contextlib.contextmanager
@@ -151,6 +171,19 @@ def remove(path: Path) -> None:
     sync_directory(path.parent)
 
 
+def copy_rest(path: Path, offset: int, target: Path) -> None:
+    """Create `target` with what a file holds from a byte on, durably, whatever its size."""
+    import shutil
+
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "wb") as copy, path.open("rb") as stream:  # noqa: PTH123 - a descriptor has no path
+        stream.seek(offset)
+        shutil.copyfileobj(stream, copy)
+        copy.flush()
+        os.fsync(descriptor)
+    sync_directory(target.parent)
+
+
 def write_all(descriptor: int, content: bytes) -> None:
     """Write every byte, however many calls the kernel needs."""
     view = memoryview(content)
@@ -185,14 +218,18 @@ def link_exclusively(source: Path, target: Path) -> bool:
     return True
 
 
-def read_unlinked(path: Path) -> tuple[bytes, os.stat_result]:
-    """The bytes of a file and which file it was. Raises `OSError`: `ELOOP` where the name itself is a symbolic link."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+def open_unlinked(path: Path) -> BinaryIO:
+    """Open a file for reading. Raises `OSError`: `ELOOP` where the name itself is a symbolic link, `EISDIR` for a directory."""
+    # Not blocking: opening a FIFO that nobody writes to would otherwise wait for ever.
+    flags = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+    descriptor = os.open(path, functools.reduce(operator.or_, flags, os.O_RDONLY))
     try:
-        with open(descriptor, "rb", closefd=False) as stream:
-            return stream.read(), os.fstat(descriptor)
-    finally:
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path))
+        return open(descriptor, "rb")  # noqa: PTH123 - a descriptor has no path
+    except BaseException:
         os.close(descriptor)
+        raise
 
 
 def same_file(one: Path, other: Path) -> bool:
@@ -240,11 +277,13 @@ def open_contained(root: Path, relative: str) -> int:
 
 
 @contextlib.contextmanager
-def lock(path: Path, *, wait_seconds: float | None = None, purpose: str = "") -> Iterator[None]:
+def lock(
+    path: Path, *, wait_seconds: float | None = None, purpose: str = "", waiting: Callable[[], None] | None = None
+) -> Iterator[None]:
     """Hold an exclusive lock on a lock file, across processes; released by the kernel when the holder dies.
 
     On POSIX this is `flock`, the call that spec-kitty's lock library makes on the same files. `wait_seconds` None waits for ever,
-    0 does not wait; when the time is over: `LOCK_HELD`.
+    0 does not wait; when the time is over: `LOCK_HELD`. `waiting` is called once, from a thread of its own, when it takes long.
     """
     make_directory(path.parent)
     held = KittyError(
@@ -263,7 +302,7 @@ def lock(path: Path, *, wait_seconds: float | None = None, purpose: str = "") ->
             raise held from None
         return
     deadline = None if wait_seconds is None else time.monotonic() + wait_seconds
-    while (descriptor := _take(path, deadline, held)) is None:
+    while (descriptor := _take(path, deadline, held, waiting)) is None:
         pass
     try:
         yield
@@ -271,7 +310,7 @@ def lock(path: Path, *, wait_seconds: float | None = None, purpose: str = "") ->
         os.close(descriptor)
 
 
-def _take(path: Path, deadline: float | None, held: KittyError) -> int | None:
+def _take(path: Path, deadline: float | None, held: KittyError, waiting: Callable[[], None] | None) -> int | None:
     """The locked descriptor, or None where the file was removed meanwhile: some releases of the peer's lock library unlink it."""
     import fcntl
 
@@ -280,10 +319,14 @@ def _take(path: Path, deadline: float | None, held: KittyError) -> int | None:
     try:
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if deadline is None else fcntl.LOCK_NB))
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if deadline is None or time.monotonic() >= deadline:
+                if deadline is None:
+                    with _told(waiting):
+                        fcntl.flock(descriptor, fcntl.LOCK_EX)
+                    break
+                if time.monotonic() >= deadline:
                     raise held from None
                 time.sleep(0.02)
         if is_same(os.fstat(descriptor), path):
@@ -293,6 +336,22 @@ def _take(path: Path, deadline: float | None, held: KittyError) -> int | None:
         raise
     os.close(descriptor)
     return None
+
+
+@contextlib.contextmanager
+def _told(waiting: Callable[[], None] | None) -> Iterator[None]:
+    if waiting is None:
+        yield
+        return
+    import threading
+
+    timer = threading.Timer(_WAITING, waiting)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _umask() -> int:

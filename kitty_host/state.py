@@ -8,16 +8,21 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from kitty_host.api import Finding
-from kitty_host.ledger.event import Event, Other, Transition
-from kitty_host.ledger.machine import APPROVED, CANCELED, CLOSED, DONE, GENESIS, LANES, PLANNED, UNINITIALIZED
-from kitty_host.ledger.reduce import Snapshot, WpState, reduce
+from kitty_host.ledger.event import LANDED, UNDONE, Other
+from kitty_host.ledger.machine import (
+    APPROVED,
+    CANCELED,
+    CLOSED,
+    DONE,
+    FOR_REVIEW,
+    GENESIS,
+    LANES,
+    PLANNED,
+    UNINITIALIZED,
+)
+from kitty_host.ledger.reduce import Snapshot
+from kitty_host.ledger.wp import WpState
 from kitty_host.mission import Mission, Package
-
-LANDED = "MissionLanded"
-UNDONE = "MissionLandingUndone"
-ACCEPTED = "CandidateAccepted"
-STEP_ISSUED = "StepIssued"
-STEP_ANSWERED = "StepAnswered"
 
 # How much of the way a work package has behind it, in per cent.
 _WEIGHTS = {
@@ -48,12 +53,12 @@ class Progress(NamedTuple):
 class State:
     """What is known about one mission. Also what `kitty_next` and guards are given."""
 
-    __slots__ = ("agent", "events", "gated", "mission", "result", "snapshot")
+    __slots__ = ("agent", "gated", "mission", "result", "snapshot")
 
-    def __init__(self, mission: Mission, events: list[Event], *, agent: str = "", result: str | None = None) -> None:
+    def __init__(self, mission: Mission, snapshot: Snapshot, *, agent: str = "", result: str | None = None) -> None:
         self.mission = mission
-        self.events = events
-        self.snapshot: Snapshot = reduce(events)
+        self.snapshot = snapshot
+        """What the ledger's rows add up to."""
         self.agent = agent
         """Who asks; empty where nobody in particular does."""
         self.result = result
@@ -64,7 +69,7 @@ class State:
     @classmethod
     def load(cls, mission: Mission, *, agent: str = "", result: str | None = None) -> State:
         """Read the ledger. Errors: `LEDGER_DAMAGED`."""
-        return cls(mission, mission.ledger.events(), agent=agent, result=result)
+        return cls(mission, mission.ledger.snapshot(), agent=agent, result=result)
 
     @property
     def packages(self) -> tuple[Package, ...]:
@@ -86,31 +91,24 @@ class State:
         told = (found.slots.get("subtasks") or {}) if found else {}
         return tuple(one for one in package.subtasks if told.get(one) not in ("done", "skipped"))
 
-    def transitions(self, wp_id: str) -> list[Transition]:
-        """The transitions of one work package in the order of their time."""
-        rows = [event for event in self.events if isinstance(event, Transition) and event.wp_id == wp_id]
-        return sorted(rows, key=lambda row: (row.at, row.event_id))
-
     def last_other(self, *kinds: str) -> Other | None:
         """The latest row of one of these event types."""
-        rows = [event for event in self.events if isinstance(event, Other) and event.kind in kinds]
+        rows = [row for kind in kinds if (row := self.snapshot.others.get(kind)) is not None]
         return max(rows, key=lambda row: (row.at, row.event_id), default=None)
 
     def submission(self, wp_id: str) -> dict[str, Any] | None:
         """What was last submitted for review: `head`, `commits`, `no_changes`; None where nothing was."""
-        for row in reversed(self.transitions(wp_id)):
-            if row.to_lane == "for_review":
-                evidence = (row.row.get("policy_metadata") or {}).get("evidence")
-                return evidence if isinstance(evidence, dict) else None
-        return None
+        found = self.snapshot.packages.get(wp_id)
+        row = found.entered.get(FOR_REVIEW) if found else None
+        evidence = (row.policy or {}).get("evidence") if row else None
+        return evidence if isinstance(evidence, dict) else None
 
     def approved_commit(self, wp_id: str) -> str | None:
         """The commit of the last approval; None where there is none, or where it was approved without a change."""
-        for row in reversed(self.transitions(wp_id)):
-            if row.to_lane == APPROVED:
-                repos = (row.row.get("evidence") or {}).get("repos") or []
-                return repos[0]["commit"] if repos else None
-        return None
+        found = self.snapshot.packages.get(wp_id)
+        row = found.entered.get(APPROVED) if found else None
+        repos = ((row.row.get("evidence") or {}).get("repos") or []) if row else []
+        return repos[0]["commit"] if repos else None
 
     @property
     def is_open(self) -> bool:
@@ -126,10 +124,8 @@ class State:
 
     @property
     def last_event_id(self) -> str:
-        """The id of the last line, whatever it is; what a second look compares with."""
-        if not self.events:
-            return ""
-        return f"{len(self.events)}:{self.events[-1].event_id}"
+        """The number of rows and the id of the last one, whatever it is; what a second look compares with."""
+        return f"{self.snapshot.rows}:{self.snapshot.last_row_id}"
 
     def wp_ids(self) -> list[str]:
         """Every work package that a file or a row names, in order."""

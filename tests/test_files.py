@@ -166,12 +166,23 @@ def test_only_temporary_files_of_processes_that_are_gone_are_swept(tmp_path: Pat
     ended.wait()
     mine = files.temporary(tmp_path)
     theirs = tmp_path / mine.name.replace(str(os.getpid()), str(ended.pid), 1)
-    nobodys = tmp_path / f"{files.TEMPORARY_PREFIX}text"
+    nobodys = mine.with_name(mine.name.replace(f"-{os.getpid()}-", "-text-", 1))
     for path in (mine, theirs, nobodys, tmp_path / "file"):
         path.touch()
     files.sweep(tmp_path)
     assert set(tmp_path.iterdir()) == {mine, tmp_path / "file"}
     files.sweep(tmp_path / "missing")
+
+
+def test_the_process_ids_of_another_container_say_nothing_here(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    fresh, old = (tmp_path / f"{files.TEMPORARY_PREFIX}1-{ended.pid}-{name}" for name in ("fresh", "old"))
+    for path in (fresh, old):
+        path.touch()
+    os.utime(old, (0, 0))
+    files.sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == [fresh], "somebody may be writing it at this moment"
 
 
 # Two names

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kitty_host.ledger.event import Row, annotation, decode, envelope, new_id, transition
+from kitty_host.ledger.event import LANDED, UNDONE, Row, annotation, decode, envelope, new_id, transition
 from kitty_host.ledger.machine import LANES
+from kitty_host.ledger.reduce import reduce
 from kitty_host.mission import Mission
 from kitty_host.repo import Repo
-from kitty_host.state import LANDED, UNDONE, State, dependencies_missing, mission_is_open
+from kitty_host.state import State, dependencies_missing, mission_is_open
 from kitty_host.testing import Project
 
 
@@ -45,7 +46,7 @@ def mission(project: Project) -> Mission:
 
 
 def state(mission: Mission, *rows: Row) -> State:
-    return State(mission, [decode(row) for row in rows])
+    return State(mission, reduce([decode(row) for row in rows]))
 
 
 # Lanes
@@ -110,7 +111,7 @@ def test_the_numbers_agree_with_each_other(chosen: list[str]) -> None:
     class Bare:
         packages: tuple[Any, ...] = ()
 
-    found = State(Bare(), [decode(move(f"WP{n:02}", lane)) for n, lane in enumerate(chosen)])  # type: ignore[arg-type]
+    found = State(Bare(), reduce(decode(move(f"WP{n:02}", lane)) for n, lane in enumerate(chosen)))  # type: ignore[arg-type]
     progress = found.progress()
     assert sum(progress.lanes.values()) == len(chosen)
     assert progress.total == len(chosen) - chosen.count("canceled")

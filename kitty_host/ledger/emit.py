@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kitty_host.api import Finding, KittyError
-from kitty_host.ledger.event import Annotation, Event, Other, Row, Transition, decode, new_id, now
+from kitty_host.ledger.event import Annotation, Other, Row, Transition, decode, new_id, now
 from kitty_host.ledger.machine import check
 from kitty_host.state import State
 
@@ -55,25 +55,23 @@ def announce(plugins: Plugins, mission: Mission, rows: Iterable[Row]) -> None:
 
 
 def stamp(state: State, rows: Sequence[Row]) -> list[Row]:
-    """Rows with ids and times; those that have them keep them. No time is earlier than the last one of the same work package."""
+    """Rows with ids and times; those that have them keep them.
+
+    No time is earlier than the last one of the same work package, and ids ascend.
+    """
     last: dict[str, str] = {}
-    for event in state.events:
-        about = _about(event)
-        last[about] = max(last.get(about, ""), event.at)
-        # A row about the mission says something about all that was before.
-        last[""] = max(last.get("", ""), event.at)
+    top = state.snapshot.top
     stamped: list[Row] = []
     for row in rows:
         key = "timestamp" if "event_type" in row else "at"
         about = str(row.get("wp_id") or "")
-        at = str(row.get(key) or now(last.get(about, "")))
+        # A row about the mission says something about all that was before.
+        at = str(row.get(key) or now(last.get(about) or state.snapshot.latest(about)))
         last[about] = at
-        stamped.append({**row, "event_id": row.get("event_id") or new_id(), key: at})
+        made = {**row, "event_id": row.get("event_id") or new_id(top), key: at}
+        top = max(top, made["event_id"])
+        stamped.append(made)
     return stamped
-
-
-def _about(event: Event) -> str:
-    return "" if isinstance(event, Other) else event.wp_id
 
 
 def _findings(state: State, rows: Sequence[Row]) -> list[Finding]:

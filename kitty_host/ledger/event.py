@@ -7,22 +7,33 @@ interpreted here (lifecycle envelopes, decision points, retrospectives, kitty's 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import re
 import secrets
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from kitty_host.ledger.machine import ALL_LANES, GENESIS, LANES
+
+# kitty's own rows about a mission. spec-kitty skips them in place, because they have an `event_type`.
+LANDED: Final = "MissionLanded"
+UNDONE: Final = "MissionLandingUndone"
+ACCEPTED: Final = "CandidateAccepted"
+STEP_ISSUED: Final = "StepIssued"
+STEP_ANSWERED: Final = "StepAnswered"
+SEALED: Final = "LedgerSealed"
 
 Actor = str | dict[str, str | None]
 Row = dict[str, Any]
 
 _ACTOR_KEYS = {"role", "profile", "tool", "model"}
-_OTHER_TYPES = frozenset(("RetrospectiveCaptured", "RetrospectiveCaptureFailed", "RetrospectiveSkipped"))
-_SUBTASK = frozenset((*LANES, GENESIS, "skipped", "not_applicable"))
+OTHER_TYPES: Final = frozenset(("RetrospectiveCaptured", "RetrospectiveCaptureFailed", "RetrospectiveSkipped"))
+SUBTASK: Final = frozenset((*LANES, GENESIS, "skipped", "not_applicable"))
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_ULID = re.compile(f"[0-7][{_CROCKFORD}]{{25}}")
 
 
 class Transition(NamedTuple):
@@ -37,6 +48,26 @@ class Transition(NamedTuple):
     force: bool
     row: Row
     """The decoded line, for the fields that only few readers need."""
+
+    @property
+    def policy(self) -> Row | None:
+        """What the writer told about itself: who claims, with what evidence."""
+        return self.row.get("policy_metadata")
+
+    @property
+    def result(self) -> Row | None:
+        """The review's result."""
+        return self.row.get("review_result")
+
+    @property
+    def review_ref(self) -> Any:
+        """What a rejection refers to."""
+        return self.row.get("review_ref")
+
+    @property
+    def slug(self) -> str:
+        """The mission's slug, by its present or its old name."""
+        return str(self.row.get("mission_slug") or self.row.get("feature_slug") or "")
 
 
 class Annotation(NamedTuple):
@@ -80,7 +111,7 @@ def decode(row: Any) -> Event:
             return Annotation(row["event_id"], row["wp_id"], row["at"], _actor(row["actor"]), delta)
         if (
             "event_type" in row
-            or row.get("type") in _OTHER_TYPES
+            or row.get("type") in OTHER_TYPES
             or str(row.get("event_name", "")).startswith("retrospective.")
         ):
             name = row.get("event_type") or row.get("type") or row.get("event_name")
@@ -124,7 +155,7 @@ def _must_be_foldable(delta: Any) -> None:
     _must_have(delta, "delta")
     if (subtasks := delta.get("subtasks")) is not None:
         _must_have(subtasks, "subtasks")
-        if not all(isinstance(status, str) and status in _SUBTASK for status in subtasks.values()):
+        if not all(isinstance(status, str) and status in SUBTASK for status in subtasks.values()):
             raise BadRow("a subtask has a status that is none")
     if (review := delta.get("review")) is not None:
         _must_have(review, "review", "at", "actor", "wp_id", "reason")
@@ -143,6 +174,12 @@ def _must_be_foldable(delta: Any) -> None:
 def _must_have(value: Any, name: str, *keys: str) -> None:
     if not isinstance(value, dict) or not value.keys() >= set(keys):
         raise BadRow(f"{name} must be an object{' with ' + ', '.join(keys) if keys else ''}")
+
+
+def parse(line: bytes) -> Any:
+    """The JSON value of a line. Raises `ValueError`, or `RecursionError` for thousands of brackets."""
+    # Decoded here, strictly: `json` guesses at encodings and lets halves of surrogate pairs pass.
+    return json.loads(str(line, "utf-8"))
 
 
 def encode(row: Mapping[str, Any]) -> str:
@@ -168,9 +205,17 @@ def _actor(value: Any) -> Actor:
     return str(value)
 
 
-def new_id() -> str:
-    """A ULID: 48 bits of milliseconds, 80 of chance, in Crockford's base 32."""
-    return ulid(time.time_ns() // 1_000_000, secrets.randbits(80))
+def new_id(after: str = "") -> str:
+    """A ULID: 48 bits of milliseconds, 80 of chance, in Crockford's base 32; greater than `after`, where any ULID is.
+
+    So the ids of one ledger ascend although many write at once and clocks differ, and a new one needs no comparison with all the others.
+    """
+    made = ulid(time.time_ns() // 1_000_000, secrets.randbits(80))
+    if made > after or not _ULID.fullmatch(after):
+        return made
+    number = functools.reduce(lambda sum_, digit: sum_ << 5 | _CROCKFORD.index(digit), after, 0)
+    # A step of chance, so that two clones that go on from one row do not mint the same ids.
+    return ulid(*divmod(number + 1 + secrets.randbits(64), 1 << 80))
 
 
 def ulid(milliseconds: int, chance: int) -> str:

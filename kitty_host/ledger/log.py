@@ -1,78 +1,104 @@
 """The ledger's file: append, read, the two names, checkpoints.
 
-Knows bytes, lines and ids; what a row means is `event` and `reduce`'s business, whether one may be added `emit`'s. The design is ADR 0001.
+Knows lines and ids; what a row means is `event` and `reduce`'s business, whether one may be added `emit`'s. The design is ADR 0001.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import secrets
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from kitty_host.api import Finding, KittyError
 from kitty_host.files import (
     atomic_write,
+    copy_rest,
     disk_errors,
     hard_link,
     is_same,
     lock,
     make_directory,
-    read_unlinked,
+    open_unlinked,
     remove,
     same_file,
     sweep,
     sync_directory,
     write_all,
-    write_new,
 )
 from kitty_host.git import Git, GitError
-from kitty_host.ledger.event import BadRow, Event, Row, decode, encode, event_id_of
+from kitty_host.ledger.event import Event, Row, encode, event_id_of, parse
+from kitty_host.ledger.lines import LONGEST, blocks, damaged, decode_lines, torn_bytes, whole_lines
+from kitty_host.ledger.reduce import Snapshot, reduce
+from kitty_host.ledger.snapshot import read_snapshot
 
 FILE = "status.events.jsonl"
 _PATIENCE = 20
 
 
 class Ledger:
-    """The ledger of one mission: `live` in the canonical checkout, `twin` its second name under the Git directory."""
+    """The ledger of one mission: `live` in the canonical checkout, `twin` its second name under the Git directory.
 
-    def __init__(self, directory: Path, common: Path, mission_id: str) -> None:
+    `elsewhere` gives the lines of a copy that somebody else writes, on spec-kitty's coordination branch. It is read along, and as long as
+    there is one nothing is written.
+    """
+
+    def __init__(
+        self, directory: Path, common: Path, mission_id: str, elsewhere: Callable[[], list[bytes]] | None = None
+    ) -> None:
         self.live = directory / FILE
         self.twin = common / "kitty" / "ledger" / f"{mission_id}.jsonl"
         self.lock_file = common / "spec-kitty-locks" / f"{directory.name}.status.lock"
         self.ref = f"refs/kitty/{mission_id}/ledger"
+        self._elsewhere = elsewhere
+        self._cache = common / "kitty" / "cache" / f"ledger-{mission_id}.json"
         self._torn = common / "kitty" / "torn"
 
     # Reading
 
     def lines(self) -> list[bytes]:
-        """Every acknowledged line, of both names where they differ. Torn tails are left out. Errors: `LEDGER_DAMAGED`."""
-        content, status = _look(self.live)
-        live = _whole_lines(content)
-        # What was read is compared, not what the name leads to now: somebody may heal or replace it meanwhile.
-        if status is not None and is_same(status, self.twin):
-            return live
-        return self.union(live, _whole_lines(_read(self.twin)))
+        """Every acknowledged line, of all copies where they differ. Torn tails are left out. Errors: `LEDGER_DAMAGED`."""
+        with self._open_live() as stream:
+            live = _lines_of(stream, self.live)
+            # What was read is compared, not what the name leads to now: somebody may heal or replace it meanwhile.
+            alone = stream is not None and is_same(os.fstat(stream.fileno()), self.twin)
+        copies = [] if alone else [self._lines_of_twin()]
+        if self._elsewhere is not None:
+            copies.append(self._elsewhere())
+        return self.union(live, *copies) if copies else live
 
     def rows(self) -> list[Row]:
-        """Every line, decoded as JSON."""
-        return [json.loads(line) for line in self.lines() if line.strip()]
+        """Every line, decoded as JSON. Errors: `LEDGER_DAMAGED`."""
+        found: list[Row] = []
+        offset = 0
+        for number, line in enumerate(self.lines(), 1):
+            if line.strip():
+                found.append(_parsed(line, self.live, number, offset))
+            offset += len(line) + 1
+        return found
 
     def events(self) -> list[Event]:
         """Every line as a record. Errors: `LEDGER_DAMAGED` with line and byte."""
         return decode_lines(self.lines(), self.live)
 
+    def snapshot(self) -> Snapshot:
+        """What the rows add up to; of a long ledger only what is new is read. Errors: `LEDGER_DAMAGED` with line and byte."""
+        if self._elsewhere is None:
+            with self._open_live() as stream:
+                if stream is not None and is_same(os.fstat(stream.fileno()), self.twin):
+                    return read_snapshot(stream, self.live, self._cache)
+        return reduce(self.events())
+
     def findings(self) -> list[Finding]:
         """What a query reports and the next writing command mends."""
         found: list[Finding] = []
-        content = _read(self.live)
-        if content and not content.endswith(b"\n"):
-            torn = len(content) - content.rfind(b"\n") - 1
+        with self._open_live():
+            torn = torn_bytes(self.live)
+        if torn:
             found.append(
                 Finding(
                     "LEDGER_TORN",
@@ -82,7 +108,7 @@ class Ledger:
                     FILE,
                 )
             )
-        if not same_file(self.live, self.twin) and content != _read(self.twin):
+        if not same_file(self.live, self.twin) and not _same_content(self.live, self.twin):
             found.append(
                 Finding(
                     "LEDGER_NAMES",
@@ -92,7 +118,38 @@ class Ledger:
                     FILE,
                 )
             )
+        if self._elsewhere is not None:
+            found.append(Finding("LEDGER_ELSEWHERE", _ELSEWHERE, self._adopt, "warn", FILE))
         return found
+
+    @property
+    def _adopt(self) -> str:
+        return f"fold it into this checkout: kitty mission adopt {self.live.parent.name}"
+
+    @contextlib.contextmanager
+    def _open_live(self) -> Iterator[BinaryIO | None]:
+        """The file under the live name, or None. Errors: `LEDGER_DAMAGED` where that is no plain file."""
+        try:
+            stream = open_unlinked(self.live)
+        except FileNotFoundError:
+            yield None
+            return
+        except OSError as error:
+            what = {errno.EISDIR: "a directory", errno.ELOOP: "a symbolic link", errno.EINVAL: "a pipe"}.get(
+                error.errno or 0
+            )
+            if what is None:
+                raise
+            raise KittyError("LEDGER_DAMAGED", f"{self.live} is {what}", "move it away", path=str(self.live)) from error
+        with stream:
+            yield stream
+
+    def _lines_of_twin(self) -> list[bytes]:
+        try:
+            with self.twin.open("rb") as stream:
+                return _lines_of(stream, self.twin)
+        except FileNotFoundError:
+            return []
 
     def union(self, *copies: Iterable[bytes]) -> list[bytes]:
         """The lines of several copies: those of the first one as they are, then what each other one has under new event ids.
@@ -107,7 +164,8 @@ class Ledger:
             offset = 0
             for number, line in enumerate(copy, 1):
                 if line.strip():
-                    identity = _identity(line, self.live, number, offset)
+                    row = _parsed(line, self.live, number, offset)
+                    identity = (event_id_of(row) if isinstance(row, dict) else "") or line.decode(errors="replace")
                     if identity not in known:
                         merged.append(line)
                         fresh.setdefault(identity, []).append(line)
@@ -130,7 +188,10 @@ class Ledger:
     @contextlib.contextmanager
     def locked(self, *, wait_seconds: float | None = None) -> Iterator[None]:
         """Hold the status lock that spec-kitty takes too, with the file repaired where it needs it."""
-        with lock(self.lock_file, wait_seconds=wait_seconds, purpose=f"the ledger of {self.live.parent.name}"):
+        if self._elsewhere is not None:
+            raise KittyError("MISSION_NOT_ADOPTED", _ELSEWHERE, self._adopt)
+        purpose = f"the ledger of {self.live.parent.name}"
+        with lock(self.lock_file, wait_seconds=wait_seconds, purpose=purpose, waiting=lambda: _say_waiting(purpose)):
             self._mend()
             yield
 
@@ -146,6 +207,12 @@ class Ledger:
 
     def write_lines(self, lines: Sequence[bytes]) -> int:
         """As `write`, for lines that are encoded already, such as another copy's."""
+        if (longest := max(map(len, lines), default=0)) > LONGEST:
+            raise KittyError(
+                "LEDGER_ROW_TOO_LONG",
+                f"a row of {longest} bytes is longer than {LONGEST}",
+                "say it in a file, and name the file",
+            )
         content = b"".join(line + b"\n" for line in lines)
         make_directory(self.live.parent)
         with disk_errors(self.live):
@@ -164,7 +231,7 @@ class Ledger:
                     os.fsync(descriptor)
                     hard_link(self.live, self.twin)
                 if not same_file(self.live, self.twin):
-                    atomic_write(self.twin, _read(self.live))  # no links here: the second name is a copy
+                    atomic_write(self.twin, self.live.read_bytes())  # no links here: the second name is a copy
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -196,35 +263,43 @@ class Ledger:
     def extend(self, lines: Iterable[bytes]) -> int:
         """Add the lines of another copy that this one lacks, durably; returns how many there were."""
         with self.locked():
-            mine = self.lines()
-            added = self.union(mine, lines)[len(mine) :]
-            if not added:
-                return 0
+            return self.take_in(lines)
+
+    def take_in(self, lines: Iterable[bytes]) -> int:
+        """As `extend`, for who holds the lock."""
+        mine = self.lines()
+        added = self.union(mine, lines)[len(mine) :]
+        if added:
             descriptor = self.write_lines(added)
-        self.settle(descriptor, [json.loads(line) for line in added])
+            try:
+                with disk_errors(self.live):
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
         return len(added)
 
     def _mend(self) -> None:
         """Under the lock: finish or set aside a torn tail, and make the two names one file again."""
         sweep(self.live.parent)
         sweep(self.twin.parent)
+        with self._open_live():
+            pass  # before anything is touched: it must be a plain file
         for name in (self.live, self.twin):
-            if _is_torn(name):
-                self._mend_tail(name, _read(name))
+            if torn := torn_bytes(name):
+                self._mend_tail(name, torn)
         if same_file(self.live, self.twin) or not (self.live.exists() or self.twin.exists()):
             return
         merged = b"".join(line + b"\n" for line in self.lines())
         with disk_errors(self.live):
-            if merged != _read(self.live):
+            if not _holds(self.live, merged):
                 atomic_write(self.live, merged)
-            if not hard_link(self.live, self.twin) and merged != _read(self.twin):
+            if not hard_link(self.live, self.twin) and not _holds(self.twin, merged):
                 atomic_write(self.twin, merged)
 
-    def _mend_tail(self, name: Path, content: bytes) -> None:
-        whole = content.rfind(b"\n") + 1
-        tail = content[whole:]
+    def _mend_tail(self, name: Path, torn: int) -> None:
+        whole = name.stat().st_size - torn
         with disk_errors(name):
-            if _parses(tail):
+            if torn <= LONGEST and _parses(name, whole):
                 descriptor = os.open(name, os.O_WRONLY | os.O_APPEND)
                 try:
                     write_all(descriptor, b"\n")
@@ -233,8 +308,7 @@ class Ledger:
                     os.close(descriptor)
                 return
             make_directory(self._torn)
-            write_new(self._torn / f"{self.live.parent.name}-{secrets.token_hex(6)}.part", tail)
-            sync_directory(self._torn)
+            copy_rest(name, whole, self._torn / f"{self.live.parent.name}-{secrets.token_hex(6)}.part")
             descriptor = os.open(name, os.O_WRONLY)
             try:
                 os.ftruncate(descriptor, whole)
@@ -246,7 +320,7 @@ class Ledger:
 
     def leave_the_checkout(self) -> None:
         """Give up the live name: the second name keeps every line, and the next writing command makes the live one again."""
-        if same_file(self.live, self.twin) or _read(self.live) == _read(self.twin):
+        if same_file(self.live, self.twin) or _same_content(self.live, self.twin):
             remove(self.live)
 
     def checkpoint(self, git: Git, message: str, *, others: Sequence[str] = ()) -> str:
@@ -284,82 +358,58 @@ class Ledger:
 
     def lines_at(self, git: Git, revision: str) -> list[bytes]:
         """The lines of a checkpoint; empty where the revision is none."""
-        return _whole_lines(git.read_blob(revision, FILE) or b"")
+        return whole_lines(git.read_blob(revision, FILE) or b"")
 
 
-def decode_lines(lines: Sequence[bytes], path: Path) -> list[Event]:
-    """Lines as records. Errors: `LEDGER_DAMAGED` with line and byte."""
-    events: list[Event] = []
-    offset = 0
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                events.append(decode(json.loads(line)))
-            except (ValueError, BadRow, RecursionError) as error:
-                raise _damaged(path, number, offset, str(error)) from error
-        offset += len(line) + 1
-    return events
+_ELSEWHERE = "spec-kitty keeps this mission's ledger on its coordination branch"
 
 
-def _read(path: Path) -> bytes:
-    return _look(path)[0]
+def _lines_of(stream: BinaryIO | None, path: Path) -> list[bytes]:
+    return [line for block in blocks(stream, path) for line in whole_lines(block.content)] if stream else []
 
 
-def _look(path: Path) -> tuple[bytes, os.stat_result | None]:
-    try:
-        return read_unlinked(path)
-    except FileNotFoundError:
-        return b"", None
-    except OSError as error:
-        if error.errno in (errno.EISDIR, errno.ELOOP):
-            what = "a directory" if error.errno == errno.EISDIR else "a symbolic link"
-            raise KittyError("LEDGER_DAMAGED", f"{path} is {what}", "move it away", path=str(path)) from error
-        raise
-
-
-def _is_torn(path: Path) -> bool:
-    """Whether the last byte is not a newline; reads no more than that byte. Errors: `LEDGER_DAMAGED` where this is no plain file."""
-    if path.is_symlink() or path.is_dir():
-        _look(path)
-    try:
-        with path.open("rb") as stream:
-            if stream.seek(0, os.SEEK_END) == 0:
-                return False
-            stream.seek(-1, os.SEEK_END)
-            return stream.read(1) != b"\n"
-    except FileNotFoundError:
+def _same_content(one: Path, other: Path) -> bool:
+    """Whether two files hold the same bytes; a missing one holds none."""
+    if _size(one) != _size(other):
         return False
+    if _size(one) == 0:
+        return True
+    with one.open("rb") as left, other.open("rb") as right:
+        return all(mine == right.read(len(mine)) for mine in iter(lambda: left.read(1 << 20), b""))
 
 
-def _whole_lines(content: bytes) -> list[bytes]:
-    return content[: content.rfind(b"\n") + 1].split(b"\n")[:-1]
-
-
-def _parses(tail: bytes) -> bool:
+def _size(path: Path) -> int:
     try:
-        return isinstance(json.loads(tail), dict)
-    except (ValueError, RecursionError):
-        return False
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.exists() and _size(path) == len(content) and path.read_bytes() == content
+
+
+def _parses(path: Path, offset: int) -> bool:
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        try:
+            return isinstance(parse(stream.read()), dict)
+        except (ValueError, RecursionError):
+            return False
 
 
 def _is_among(line: bytes, others: Sequence[bytes]) -> bool:
-    return line in others or json.loads(line) in [json.loads(other) for other in others]
+    return line in others or parse(line) in [parse(other) for other in others]
 
 
-def _identity(line: bytes, path: Path, number: int, offset: int) -> str:
+def _parsed(line: bytes, path: Path, number: int, offset: int) -> Any:
     try:
-        row = json.loads(line)
+        return parse(line)
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, number, offset, str(error)) from error
-    return (event_id_of(row) if isinstance(row, dict) else "") or line.decode(errors="surrogateescape")
+        raise damaged(path, number, offset, line, error) from error
 
 
-def _damaged(path: Path, number: int, offset: int, why: str) -> KittyError:
-    return KittyError(
-        "LEDGER_DAMAGED",
-        f"{path}, line {number} (byte {offset}): {why}",
-        "restore that line from a checkpoint: git log -p refs/kitty/",
-        path=str(path),
-        line=number,
-        byte=offset,
-    )
+def _say_waiting(purpose: str) -> None:
+    from kitty_host.report import note
+
+    note(f"Waiting for {purpose}: another process holds it …")

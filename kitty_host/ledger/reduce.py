@@ -4,90 +4,99 @@ The rules are those of `spec_kitty_events.diary` 11.0.0, against which they are 
 that does not leave the lane in force is stale and dropped unless it is forced; a rejection beats a simultaneous approval; a
 departure from `approved` never sorts before its approval, whatever the clocks said; rows of migrations ("seeds", actor
 ``migration:…``) restate history and yield to rows of those who were there.
+
+A row that comes after all that is known can be added to a finished state (`Snapshot.extend`). That is a shorter way to the same
+result, and refuses where it would not be.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from kitty_host.ledger.event import Annotation, Event, Transition, actor_name
-from kitty_host.ledger.machine import (
-    APPROVED,
-    CLAIMED,
-    FOR_REVIEW,
-    IN_PROGRESS,
-    IN_REVIEW,
-    LANES,
-    PLANNED,
-    UNINITIALIZED,
-)
-
-_REWORK = frozenset((PLANNED, CLAIMED, IN_PROGRESS))
-_CLAIM = ("shell_pid", "shell_pid_created_at", "agent")
-_REPLACED = (*_CLAIM, "assignee", "role", "agent_profile", "agent_profile_version", "model", "provider")
-_VERDICT = "review_result"
-_KEYS = (
-    *("event_id", "wp_id", "from_lane", "to_lane", "at", "force", "execution_mode"),
-    *("reason", "review_ref", "policy_metadata"),
-)
-
-
-class WpState:
-    """One work package as its rows left it."""
-
-    __slots__ = ("_by_seed", "_setter", "_settled", "actor", "at", "event_id", "force_count", "lane", "slots")
-
-    def __init__(self, lane: str, actor: str) -> None:
-        self.lane = lane
-        self.actor = actor
-        self.at: str | None = None
-        self.event_id: str | None = None
-        """The transition that put it there."""
-        self.force_count = 0
-        self.slots: dict[str, Any] = {}
-        """What claims and annotations said: `agent`, `subtasks`, `notes`, `review_result`, …; a slot never written is absent."""
-        self._setter: Transition | None = None
-        # Whose word a slot is: a seed never overwrites what somebody who was there wrote.
-        self._settled: set[str] = set()
-        self._by_seed: set[str] = set()
-
-    @property
-    def agent(self) -> str:
-        """Who works on it or worked on it last."""
-        return str(self.slots.get("agent") or self.actor)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As in `status.json`."""
-        return {
-            "lane": self.lane,
-            "actor": self.actor,
-            "last_transition_at": self.at,
-            "last_event_id": self.event_id,
-            "force_count": self.force_count,
-            **self.slots,
-        }
+from kitty_host.ledger.event import STEP_ANSWERED, STEP_ISSUED, Annotation, Event, Other, Transition
+from kitty_host.ledger.machine import APPROVED, LANES
+from kitty_host.ledger.order import Place, in_order, once_each
+from kitty_host.ledger.wp import VERDICT, WpState, claim, is_rejection, is_seed, verdict
 
 
 class Snapshot:
-    """A mission's state. `packages` maps work-package ids to their state, in order of id."""
+    """A mission's state.
 
-    __slots__ = ("event_count", "last_at", "last_event_id", "mission_slug", "packages", "summary")
+    `packages` maps work-package ids to their state, in order of id.
+    """
 
-    def __init__(self, packages: dict[str, WpState], transitions: list[Transition]) -> None:
-        self.packages = dict(sorted(packages.items()))
-        self.event_count = len(transitions)
+    __slots__ = (
+        "answered",
+        "event_count",
+        "first",
+        "issued",
+        "last",
+        "last_row_id",
+        "others",
+        "packages",
+        "rows",
+        "run",
+        "top",
+    )
+
+    def __init__(self) -> None:
+        self.packages: dict[str, WpState] = {}
+        self.rows = 0
+        """Rows of every kind."""
+        self.event_count = 0
         """Transitions only, each id once."""
-        self.last_event_id = transitions[-1].event_id if transitions else None
-        self.last_at = transitions[-1].at if transitions else ""
-        self.mission_slug = _safe_slug(transitions[0].row) if transitions else ""
-        self.summary = dict.fromkeys(LANES, 0)
-        for package in packages.values():
-            if package.lane in self.summary:
-                self.summary[package.lane] += 1
+        self.last_row_id = ""
+        """The id of the last line."""
+        self.first: tuple[Place, str] | None = None
+        """The place of the first transition, and the slug that it names."""
+        self.last: tuple[Place, str] | None = None
+        """The place of the last transition, and the time that its row gives."""
+        self.top = ""
+        """The greatest id of a transition."""
+        self.others: dict[str, Other] = {}
+        """The latest row of each event type that says nothing about lanes."""
+        self.issued: dict[str, Other] = {}
+        """Steps that were handed out and not answered, by event id."""
+        self.answered: set[str] = set()
+        """Answers to steps that no row has handed out yet: lines may stand in any order."""
+        self.run: Other | None = None
+        """The first step that was ever handed out."""
+
+    @property
+    def last_event_id(self) -> str | None:
+        """The last transition."""
+        return self.last[0][3] if self.last else None
+
+    @property
+    def last_at(self) -> str:
+        """The time of the last transition; empty where there is none."""
+        return self.last[1] if self.last else ""
+
+    @property
+    def mission_slug(self) -> str:
+        """The slug in the first transition, if it is a plain name: others join it to paths."""
+        slug = self.first[1] if self.first else ""
+        return slug if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", slug) and ".." not in slug else ""
+
+    @property
+    def summary(self) -> dict[str, int]:
+        """How many work packages are in each of the nine lanes."""
+        found = dict.fromkeys(LANES, 0)
+        for package in self.packages.values():
+            if package.lane in found:
+                found[package.lane] += 1
+        return found
+
+    def latest(self, wp_id: str = "") -> str:
+        """The time of the last row about a work package; of any row where none is named."""
+        if wp_id:
+            return self.packages[wp_id].latest if wp_id in self.packages else ""
+        return max(
+            [*(one.at for one in self.others.values()), *(one.latest for one in self.packages.values())], default=""
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As in `status.json`, without what that file takes from elsewhere."""
@@ -100,270 +109,167 @@ class Snapshot:
             "summary": self.summary,
         }
 
+    def extend(self, events: Iterable[Event]) -> bool:
+        """Add rows that come after all that is known of their work packages.
+
+        False where one does not, or may change what earlier ones meant: then this state is spoilt, and all rows are to be reduced together.
+        """
+        packages = self.packages
+        known = len(packages)
+        event: Event | None = None
+        for event in events:
+            self.rows += 1
+            if isinstance(event, Other):
+                self._other(event)
+                continue
+            package = packages.get(event.wp_id)
+            if package is None:
+                package = packages[event.wp_id] = WpState()
+            if isinstance(event, Annotation):
+                if (event.at, event.event_id) < package.said_at:
+                    return False
+                package.annotate(event)
+                continue
+            # Ids of what kitty writes ascend. One that does not may have been there before.
+            if event.event_id <= self.top or event.at <= package.seen_at or package.tangled or is_seed(event):
+                return False
+            first = package.event_id is None
+            package.see(event)
+            if first or event.force or event.from_lane == package.lane or is_rejection(event):
+                package.apply(event)
+            self._count((event.at, False, 0, event.event_id), event)
+        if event is not None:
+            self.last_row_id = event.event_id
+        if len(packages) > known:
+            self.packages = dict(sorted(packages.items()))
+        return True
+
+    def _count(self, place: Place, row: Transition) -> None:
+        self.event_count += 1
+        self.top = max(self.top, row.event_id)
+        if self.first is None or place < self.first[0]:
+            self.first = (place, row.slug)
+        if self.last is None or place > self.last[0]:
+            self.last = (place, row.at)
+
+    def _other(self, row: Other) -> None:
+        known = self.others.get(row.kind)
+        if known is None or (row.at, row.event_id) > (known.at, known.event_id):
+            self.others[row.kind] = row
+        payload = row.row.get("payload")
+        if row.kind == STEP_ISSUED and isinstance(payload, dict):
+            if self.run is None or (row.at, row.event_id) < (self.run.at, self.run.event_id):
+                self.run = row
+            if row.event_id in self.answered:
+                self.answered.discard(row.event_id)
+            else:
+                self.issued[row.event_id] = row
+        elif row.kind == STEP_ANSWERED and isinstance(payload, dict):
+            answered = str(payload.get("step_id"))
+            if self.issued.pop(answered, None) is None:
+                self.answered.add(answered)
+
 
 def reduce(events: Iterable[Event]) -> Snapshot:
     """The state that a ledger's rows add up to, whatever their order."""
+    found = Snapshot()
     transitions: list[Transition] = []
     annotations: list[Annotation] = []
     for event in events:
+        found.rows += 1
+        found.last_row_id = event.event_id
         if isinstance(event, Transition):
             transitions.append(event)
         elif isinstance(event, Annotation):
             annotations.append(event)
-    ordered = _ordered(_once_each(transitions))
+        else:
+            found._other(event)
     history: dict[str, list[Transition]] = defaultdict(list)
-    for transition in ordered:
-        history[transition.wp_id].append(transition)
-    packages = {wp_id: _fold(rows) for wp_id, rows in history.items()}
-    for annotation in sorted(annotations, key=lambda one: (one.at, one.event_id)):
-        package = packages.get(annotation.wp_id)
-        if package is None:
-            package = packages[annotation.wp_id] = WpState(UNINITIALIZED, actor_name(annotation.actor))
-        _annotate(package.slots, annotation.delta)
-    return Snapshot(packages, ordered)
+    for place, row in in_order(once_each(transitions)):
+        history[row.wp_id].append(row)
+        found._count(place, row)
+    packages = {wp_id: _Fold(rows).package for wp_id, rows in history.items()}
+    for note in sorted(annotations, key=lambda one: (one.at, one.event_id)):
+        packages.setdefault(note.wp_id, WpState()).annotate(note)
+    found.packages = dict(sorted(packages.items()))
+    return found
 
 
-# One work package
+class _Fold:
+    """The transitions of one work package, in the order in which they count, folded into `package`."""
 
+    def __init__(self, rows: list[Transition]) -> None:
+        self.package = WpState()
+        self._history = rows
+        # Whose word a slot is: a seed never overwrites what somebody who was there wrote.
+        self._settled: set[str] = set()
+        self._by_seed: set[str] = set()
+        self._setter = rows[0]
+        self._apply(rows[0])
+        for row in rows[1:]:
+            verdict_ = self._judge(row)
+            if verdict_ == "apply":
+                self._apply(row)
+            elif verdict_ == "stale" and is_seed(row):
+                self._fill_from_seed(row)
+        for row in sorted(rows, key=lambda one: (one.at, one.event_id)):
+            self.package.see(row)
+        self.package.tangled |= any(is_seed(row) for row in rows)
 
-def _fold(rows: list[Transition]) -> WpState:
-    package: WpState | None = None
-    for row in rows:
-        if package is None:
-            package = WpState(row.to_lane, "")
-            _apply(package, row)
-            continue
-        verdict = _judge(package, row, rows)
-        if verdict == "apply":
-            _apply(package, row)
-        elif verdict == "stale" and _is_seed(row):
-            _fill_from_seed(package, row)
-    assert package is not None
-    return package
+    def _apply(self, row: Transition) -> None:
+        self._setter = row
+        written = self.package.apply(row)
+        if is_seed(row) and not is_rejection(row):
+            self._by_seed.update(written)
+            return
+        # A real process id is never paired with the start time that a seed made up.
+        if "shell_pid" in written and "shell_pid_created_at" not in written and "shell_pid_created_at" in self._by_seed:
+            self.package.claims.pop("shell_pid_created_at", None)
+            self._by_seed.discard("shell_pid_created_at")
+        self._settled.update(written)
+        self._by_seed.difference_update(written)
 
-
-def _apply(package: WpState, row: Transition) -> None:
-    package.lane = row.to_lane
-    package.actor = actor_name(row.actor)
-    package.at = row.at
-    package.event_id = row.event_id
-    package.force_count += bool(row.force)
-    package._setter = row
-    written = _claim(row)
-    package.slots.update(written)
-    if row.row.get(_VERDICT) or row.from_lane == IN_REVIEW:
-        written[_VERDICT] = package.slots[_VERDICT] = _verdict(row)
-    if _is_seed(row) and not _is_rejection(row):
-        package._by_seed.update(written)
-        return
-    # A real process id is never paired with the start time that a seed made up.
-    if "shell_pid" in written and "shell_pid_created_at" not in written and "shell_pid_created_at" in package._by_seed:
-        package.slots.pop("shell_pid_created_at", None)
-        package._by_seed.discard("shell_pid_created_at")
-    package._settled.update(written)
-    package._by_seed.difference_update(written)
-
-
-def _fill_from_seed(package: WpState, seed: Transition) -> None:
-    """A seed that lost the lane still tells who had claimed and what was said, where nobody else told."""
-    told = _claim(seed)
-    if seed.row.get(_VERDICT):
-        told[_VERDICT] = _verdict(seed)
-    for slot, value in told.items():
-        if slot in package._settled or (slot == "shell_pid_created_at" and "shell_pid" in package._settled):
-            continue
-        package.slots[slot] = value
-        package._by_seed.add(slot)
-
-
-def _judge(package: WpState, row: Transition, history: list[Transition]) -> str:
-    """``apply``, ``stale`` (does not leave the lane in force), or ``beaten`` (by a simultaneous rejection)."""
-    setter = package._setter
-    assert setter is not None
-    if package.at == row.at:
-        if _is_rejection(row) and not _is_rejection(setter):
-            if not _is_seed(row) or _is_bare_sibling(setter, row, history):
-                return "apply"
-        elif _is_rejection(setter) and not _is_rejection(row) and not _yields(setter, row, history):
-            return "beaten"
-    if row.force or row.from_lane == package.lane or _may_jump(row, setter, history):
-        return "apply"
-    return "stale"
-
-
-def _may_jump(row: Transition, setter: Transition, history: list[Transition]) -> bool:
-    """Whether a row may leave another lane than the one in force."""
-    if _is_rejection(row):
-        return (
-            not _is_seed(row) or (_is_seed(setter) and _is_rejection(setter)) or _is_bare_sibling(setter, row, history)
-        )
-    if _is_seed(row):
-        return False
-    return (_is_seed(setter) and not _is_rejection(setter)) or _yields(setter, row, history)
-
-
-def _yields(setter: Transition, row: Transition, history: list[Transition]) -> bool:
-    """A rejection that a migration restated holds against its own sibling approval only."""
-    return (
-        _is_seed(setter) and _is_rejection(setter) and not _is_seed(row) and not _is_bare_sibling(row, setter, history)
-    )
-
-
-def _is_bare_sibling(approval: Transition, seed: Transition, history: list[Transition]) -> bool:
-    """An approval out of the same lane as the rejection, on which nobody has built since."""
-    if approval.to_lane != APPROVED or approval.from_lane != seed.from_lane or _is_rejection(approval):
-        return False
-    mark = (approval.at, approval.event_id)
-    return not any(row.from_lane == APPROVED and not _is_seed(row) and (row.at, row.event_id) > mark for row in history)
-
-
-def _is_seed(row: Transition) -> bool:
-    return actor_name(row.actor).startswith("migration:")
-
-
-def _is_rejection(row: Transition) -> bool:
-    if row.to_lane not in _REWORK:
-        return False
-    return row.from_lane == IN_REVIEW or (row.from_lane == FOR_REVIEW and row.row.get("review_ref") is not None)
-
-
-def _claim(row: Transition) -> dict[str, Any]:
-    """What a claim says about who claimed."""
-    if row.from_lane != PLANNED or row.to_lane != CLAIMED:
-        return {}
-    told = row.row.get("policy_metadata") or {}
-    return {slot: told[slot] for slot in _CLAIM if (told.get(slot) if slot == "agent" else told.get(slot) is not None)}
-
-
-def _verdict(row: Transition) -> dict[str, Any] | None:
-    result = row.row.get(_VERDICT)
-    if not result:
-        return None
-    keys = (
-        "reviewer",
-        "verdict",
-        "reference",
-        *(("feedback_path",) if result.get("feedback_path") is not None else ()),
-    )
-    return {key: result[key] for key in keys}
-
-
-def _annotate(slots: dict[str, Any], delta: dict[str, Any]) -> None:
-    if delta.get("release_runtime_claim"):
-        slots.update(dict.fromkeys(_CLAIM))
-    for slot in _REPLACED:
-        value = delta.get(slot)
-        if value is not None and value != "":
-            slots[slot] = int(value) if slot == "shell_pid" else value
-    if delta.get("subtasks") is not None:
-        told = {
-            str(one): "skipped" if status == "not_applicable" else str(status)
-            for one, status in delta["subtasks"].items()
-        }
-        slots["subtasks"] = {**(slots.get("subtasks") or {}), **told}
-    if delta.get("note") is not None:
-        slots["notes"] = [*(slots.get("notes") or []), delta["note"]]
-    if delta.get("tracker_refs_replace") is not None:
-        slots["tracker_refs"] = list(dict.fromkeys(delta["tracker_refs_replace"]))
-    elif delta.get("tracker_refs") is not None:
-        slots["tracker_refs"] = list(dict.fromkeys([*(slots.get("tracker_refs") or []), *delta["tracker_refs"]]))
-    review = delta.get("review")
-    if review is not None:
-        override = {key: str(review[key]) for key in ("at", "actor", "wp_id", "reason")}
-        slots["review"] = override if any(override.values()) else None
-
-
-# The order of rows
-
-
-def _once_each(transitions: list[Transition]) -> list[Transition]:
-    by_id: dict[str, list[Transition]] = {}
-    for row in transitions:
-        by_id.setdefault(row.event_id, []).append(row)
-    # Ids of seeds are made without their content, so two migrations can use one: then the smaller text counts, not the first line.
-    return [
-        min(rows, key=_text) if len(rows) > 1 and all(_is_seed(row) for row in rows) else rows[0]
-        for rows in by_id.values()
-    ]
-
-
-def _text(row: Transition) -> str:
-    """A row as a text that does not depend on how it was written down."""
-    told = row.row
-    known = {key: told.get(key) for key in _KEYS} | {"actor": row.actor, "mission_slug": _slug(told)}
-    known |= {"evidence": told.get("evidence") or None}
-    optional = {"mission_id": told.get("mission_id"), _VERDICT: _verdict(row)}
-    known |= {key: value for key, value in optional.items() if value is not None}
-    return json.dumps(known, sort_keys=True)
-
-
-def _ordered(rows: list[Transition]) -> list[Transition]:
-    """By time and id, but a departure from `approved` comes after its approval, and what followed the departure stays behind it."""
-    rows = sorted(rows, key=lambda row: (row.at, row.event_id))
-    lifted = _lifted(rows)
-    effective: dict[str, str] = {}
-    sequence: dict[str, int] = {}
-    floors: dict[str, str] = {}
-    if lifted:
-        for position, row in enumerate(rows, 1):
-            floor = floors.get(row.wp_id, "")
-            if row.event_id in lifted:
-                floor = floors[row.wp_id] = max(floor, lifted[row.event_id])
-                effective[row.event_id] = lifted[row.event_id]
-            elif row.at < floor:
-                effective[row.event_id] = floor
-            else:
+    def _fill_from_seed(self, seed: Transition) -> None:
+        """A seed that lost the lane still tells who had claimed and what was said, where nobody else told."""
+        told = claim(seed)
+        if seed.result:
+            told[VERDICT] = verdict(seed)
+        for slot, value in told.items():
+            if slot in self._settled or (slot == "shell_pid_created_at" and "shell_pid" in self._settled):
                 continue
-            sequence[row.event_id] = position
-    approvals = {(row.wp_id, row.at) for row in rows if _is_approval(row)}
-    return sorted(
-        rows,
-        key=lambda row: (
-            effective.get(row.event_id, row.at),
-            row.event_id in sequence
-            or (row.from_lane == APPROVED and (row.wp_id, row.at) in approvals and not _is_seed(row)),
-            sequence.get(row.event_id, 0),
-            row.event_id,
-        ),
-    )
+            self.package.claims[slot] = value
+            self._by_seed.add(slot)
 
+    def _judge(self, row: Transition) -> str:
+        """``apply``, ``stale`` (does not leave the lane in force), or ``beaten`` (by a simultaneous rejection)."""
+        setter = self._setter
+        if setter.at == row.at:
+            if is_rejection(row) and not is_rejection(setter):
+                if not is_seed(row) or self._is_bare_sibling(setter, row):
+                    return "apply"
+            elif is_rejection(setter) and not is_rejection(row) and not self._yields(setter, row):
+                return "beaten"
+        if row.force or row.from_lane == self.package.lane or self._may_jump(row, setter):
+            return "apply"
+        return "stale"
 
-def _lifted(rows: list[Transition]) -> dict[str, str]:
-    """The time that a departure from `approved` sorts at, where its approval carries a later one. `rows` are in order of time."""
-    approvals: dict[str, list[Transition]] = defaultdict(list)
-    departures: dict[str, list[Transition]] = defaultdict(list)
-    for row in rows:
-        if _is_approval(row):
-            approvals[row.wp_id].append(row)
-        elif row.from_lane == APPROVED and row.to_lane != APPROVED and not _is_seed(row):
-            departures[row.wp_id].append(row)
-    lifted: dict[str, str] = {}
-    for wp_id, leaving in departures.items():
-        free = approvals[wp_id]
-        early: list[Transition] = []
-        for row in leaving:
-            before = [approval for approval in free if approval.at <= row.at]
-            if before:
-                free.remove(before[-1])
-            else:
-                early.append(row)
-        for row in early:
-            after = [approval for approval in free if approval.at > row.at]
-            if after:
-                free.remove(after[0])
-                lifted[row.event_id] = after[0].at
-    return lifted
+    def _may_jump(self, row: Transition, setter: Transition) -> bool:
+        """Whether a row may leave another lane than the one in force."""
+        if is_rejection(row):
+            return not is_seed(row) or (is_seed(setter) and is_rejection(setter)) or self._is_bare_sibling(setter, row)
+        if is_seed(row):
+            return False
+        return (is_seed(setter) and not is_rejection(setter)) or self._yields(setter, row)
 
+    def _yields(self, setter: Transition, row: Transition) -> bool:
+        """A rejection that a migration restated holds against its own sibling approval only."""
+        return is_seed(setter) and is_rejection(setter) and not is_seed(row) and not self._is_bare_sibling(row, setter)
 
-def _is_approval(row: Transition) -> bool:
-    return row.to_lane == APPROVED and row.from_lane != APPROVED and not _is_seed(row)
-
-
-def _slug(row: dict[str, Any]) -> str:
-    return str(row.get("mission_slug") or row.get("feature_slug") or "")
-
-
-def _safe_slug(row: dict[str, Any]) -> str:
-    """The slug if it is a plain name, since others join it to paths."""
-    slug = _slug(row)
-    return slug if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", slug) and ".." not in slug else ""
+    def _is_bare_sibling(self, approval: Transition, seed: Transition) -> bool:
+        """An approval out of the same lane as the rejection, on which nobody has built since."""
+        if approval.to_lane != APPROVED or approval.from_lane != seed.from_lane or is_rejection(approval):
+            return False
+        mark = (approval.at, approval.event_id)
+        return not any(
+            row.from_lane == APPROVED and not is_seed(row) and (row.at, row.event_id) > mark for row in self._history
+        )

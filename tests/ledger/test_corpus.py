@@ -15,7 +15,7 @@ from spec_kitty_events import diary
 
 from kitty_host.lanes import read_lanes
 from kitty_host.ledger.event import Row
-from kitty_host.ledger.log import decode_lines
+from kitty_host.ledger.lines import decode_lines
 from kitty_host.ledger.reduce import reduce
 from kitty_host.mission import read_mission, read_packages
 from kitty_host.repo import Repo

@@ -12,10 +12,10 @@ from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
 from kitty_host.inert import inert
 from kitty_host.ledger.emit import emit
-from kitty_host.ledger.event import Row, encode, envelope
+from kitty_host.ledger.event import ACCEPTED, Row, encode, envelope
 from kitty_host.mission import Mission
 from kitty_host.records import Candidate, Gate
-from kitty_host.state import ACCEPTED, State
+from kitty_host.state import State
 
 
 @command("accept", mission=True, agent=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from kitty_host.state import ACCEPTED, State
+from kitty_host.ledger.event import ACCEPTED
+from kitty_host.state import State
 from kitty_host.testing import Project, Result
 
 PACKAGES = [{"work_package_id": "WP01", "title": "One"}, {"work_package_id": "WP02", "title": "Two"}]

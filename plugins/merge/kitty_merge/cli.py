@@ -13,10 +13,10 @@ from kitty_host.command import Invocation, command
 from kitty_host.git import Git
 from kitty_host.lanes import PLANNING, require_lanes
 from kitty_host.ledger.emit import announce
-from kitty_host.ledger.event import event_id_of
+from kitty_host.ledger.event import ACCEPTED, LANDED
 from kitty_host.records import Candidate, Landing, Lane
 from kitty_host.report import counted, note
-from kitty_host.state import ACCEPTED, LANDED, State
+from kitty_host.state import State
 from kitty_merge.candidate import SQUASH, conflicts_between, squashed
 from kitty_merge.journal import unfinished
 from kitty_merge.landing import rehearse
@@ -106,8 +106,7 @@ def _merge(call: Invocation, strategy: str, dry_run: bool, keep_worktrees: bool)
     landing: Landing = call.plugins.required("kitty_merge", candidate=candidate)
     _name_rescued(landing.rescued)
     call.mission = mission.refresh()
-    seen = {event.event_id for event in before.events}
-    announce(call.plugins, call.mission, [row for row in call.mission.ledger.rows() if event_id_of(row) not in seen])
+    announce(call.plugins, call.mission, call.mission.ledger.rows()[before.snapshot.rows :])
     call.plugins.observe("kitty_merged", landing=landing)
     if not keep_worktrees:
         _remove_worktrees(call)

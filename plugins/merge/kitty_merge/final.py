@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 from attrs import asdict
 
-from kitty_host.ledger.event import Row, encode, envelope, transition, ulid
+from kitty_host.ledger.event import LANDED, Row, encode, envelope, transition, ulid
 from kitty_host.ledger.log import FILE
 from kitty_host.ledger.machine import APPROVED, DONE
 from kitty_host.mission import META, Mission, encode_meta
 from kitty_host.records import Candidate, Landing, LaneAccount
 from kitty_host.repo import MISSIONS
-from kitty_host.state import LANDED, State
+from kitty_host.state import State
 from kitty_merge import trees
 from kitty_merge.candidate import SQUASH
 from kitty_merge.own_records import record_path
@@ -125,7 +125,7 @@ def _account_file(landing: Landing) -> str:
 
 
 def _done(state: State, wp_id: str, candidate: Candidate) -> Row:
-    approval = next(row for row in reversed(state.transitions(wp_id)) if row.to_lane == APPROVED)
+    approval = state.snapshot.packages[wp_id].entered[APPROVED]
     return transition(
         wp_id,
         APPROVED,
@@ -147,7 +147,7 @@ def _done(state: State, wp_id: str, candidate: Candidate) -> Row:
 def _derived(state: State, candidate: Candidate) -> tuple[Iterator[str], Iterator[str]]:
     """Times and ids that a second attempt derives again: right after the ledger's last row, and from target and heads."""
     seed = hashlib.sha256(json.dumps([candidate.old, candidate.heads, candidate.strategy]).encode()).digest()
-    last = max((event.at for event in state.events if event.at), default="1970-01-01T00:00:00+00:00")
+    last = state.snapshot.latest() or "1970-01-01T00:00:00+00:00"
     moment = datetime.fromisoformat(last)
 
     def times() -> Iterator[str]:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from kitty_host.api import KittyError
+from kitty_host.ledger.event import LANDED
 from kitty_host.mission import Mission
-from kitty_host.state import LANDED, State
+from kitty_host.state import State
 from kitty_merge.own_records import record_path
 
 

@@ -5,7 +5,6 @@ A landing whose target has moved is rolled forward; any other is forgotten, and 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -71,7 +70,7 @@ def _recover(repo: Repo, mission: Mission, journal: Journal) -> list[Path]:
         forget(repo, mission, checkouts)
         return rescued
     with mission.ledger.locked():
-        _append_missing(mission, mission.ledger.lines_at(git, journal.ledger_commit))
+        mission.ledger.take_in(mission.ledger.lines_at(git, journal.ledger_commit))
         for checkout in checkouts:
             if checkout.holds_lock() or checkout.is_behind(journal.old, now):
                 checkout.take_lock()
@@ -92,7 +91,7 @@ def forget(repo: Repo, mission: Mission, checkouts: Sequence[Checkout]) -> None:
 def complete(repo: Repo, mission: Mission, journal: Journal, lines: Sequence[bytes]) -> list[Path]:
     """Under the status lock, after the ref moved: the live ledger, then the checkouts. Returns where ignored files were moved."""
     rescued: list[Path] = []
-    _append_missing(mission, lines)
+    mission.ledger.take_in(lines)
     _take_the_ledger_out_of_the_way(repo, mission, journal)
     for checkout in _journalled_checkouts(repo, journal):
         rescued += checkout.rescue_all(journal.rescue.get(str(checkout.path), []), journal.new)
@@ -114,13 +113,6 @@ def _take_the_ledger_out_of_the_way(repo: Repo, mission: Mission, journal: Journ
 def _journalled_checkouts(repo: Repo, journal: Journal) -> list[Checkout]:
     found = checkouts_of(repo, journal.target, journals.tokens(repo, journal.mission_id))
     return [checkout for checkout in found if str(checkout.path) in journal.checkouts]
-
-
-def _append_missing(mission: Mission, lines: Sequence[bytes]) -> None:
-    live = mission.ledger.lines()
-    missing = mission.ledger.union(live, lines)[len(live) :]
-    if missing:
-        mission.ledger.settle(mission.ledger.write_lines(missing), [json.loads(line) for line in missing])
 
 
 def wind_up(repo: Repo, mission: Mission) -> None:

@@ -267,8 +267,7 @@ def kitty_gates(candidate):
 
 
 def accept(yard: Yard, key: str, *, ok: bool = True) -> None:
-    from kitty_host.ledger.event import envelope, new_id, now
-    from kitty_host.state import ACCEPTED
+    from kitty_host.ledger.event import ACCEPTED, envelope, new_id, now
 
     row = envelope(ACCEPTED, {"key": key, "gates": [{"name": "tests", "ok": ok}]}, aggregate_id=yard.mission.mission_id)
     yard.mission.ledger.append([{**row, "event_id": new_id(), "timestamp": now()}])

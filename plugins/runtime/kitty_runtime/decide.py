@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kitty_host.lanes import lane_ids
-from kitty_host.ledger.event import Other
+from kitty_host.ledger.event import ACCEPTED, Other
 from kitty_host.ledger.machine import BLOCKED, CLAIMED, FOR_REVIEW, GENESIS, IN_PROGRESS, IN_REVIEW, PLANNED, SETTLED
 from kitty_host.mission import Package
 from kitty_host.records import Decision
-from kitty_host.state import ACCEPTED, STEP_ANSWERED, STEP_ISSUED, State, dependencies_missing
+from kitty_host.state import State, dependencies_missing
 from kitty_runtime.artefacts import PLAN as PLAN_FILE
 from kitty_runtime.artefacts import SPEC, missing, missing_tasks
 from kitty_runtime.implement import occupied
@@ -86,13 +86,8 @@ def unmet(state: State, step: str, wp_id: str | None) -> tuple[str, ...]:
 def open_step(state: State, agent: str | None = None) -> Other | None:
     """The step that was issued to an agent, the state's own unless another is named, and not answered yet."""
     agent = state.agent if agent is None else agent
-    found: dict[str, Other] = {}
-    for event in state.events:
-        if isinstance(event, Other) and event.kind == STEP_ISSUED and same(_agent(event), agent):
-            found[event.event_id] = event
-        elif isinstance(event, Other) and event.kind == STEP_ANSWERED:
-            found.pop(str(event.row["payload"].get("step_id")), None)
-    return max(found.values(), key=lambda event: (event.at, event.event_id), default=None)
+    found = [one for one in state.snapshot.issued.values() if same(_agent(one), agent)]
+    return max(found, key=lambda event: (event.at, event.event_id), default=None)
 
 
 def step_of(issued: Other) -> tuple[str, str | None]:
@@ -102,8 +97,7 @@ def step_of(issued: Other) -> tuple[str, str | None]:
 
 def run_id(state: State) -> str | None:
     """The run that issued steps belong to: the id of the first of them."""
-    issued = [event for event in state.events if isinstance(event, Other) and event.kind == STEP_ISSUED]
-    return min(issued, key=lambda event: (event.at, event.event_id)).event_id if issued else None
+    return state.snapshot.run.event_id if state.snapshot.run else None
 
 
 def _agent(event: Other) -> str:
@@ -159,7 +153,7 @@ def _work(state: State) -> Position:
 
 
 def _given_to_others(state: State) -> set[str | None]:
-    agents = {_agent(event) for event in state.events if isinstance(event, Other) and event.kind == STEP_ISSUED}
+    agents = {_agent(one) for one in state.snapshot.issued.values()}
     steps = [open_step(state, agent) for agent in agents if not same(agent, state.agent)]
     return {step_of(step)[1] for step in steps if step is not None}
 

@@ -94,7 +94,7 @@ def create(
         meta["branch_strategy"] = acknowledged
     atomic_write(directory / META, encode_meta(meta))
     made = read_mission(repo, directory)
-    emit(call.plugins, made, lambda state: [] if state.events else [_created(made, now)])
+    emit(call.plugins, made, lambda state: [] if state.snapshot.rows else [_created(made, now)])
     call.show(
         {"schema": "kitty.mission/1", "mission_id": mission_id, "slug": name, "dir": repo.relative(directory)},
         f"Mission {name} will land on {target}.\nNext: kitty specify",

@@ -10,8 +10,8 @@ from kitty_host.ledger.event import Row, annotation
 from kitty_host.ledger.machine import APPROVED, CANCELED, CLAIMED, FOR_REVIEW, IN_PROGRESS, IN_REVIEW, lane_named
 from kitty_host.mission import Package, package_id
 from kitty_host.state import State
+from kitty_runtime.packages import last_transition, not_blank, refuse, row
 from kitty_runtime.packages import move as record
-from kitty_runtime.packages import not_blank, refuse, row
 
 _OWN_COMMANDS = {
     CLAIMED: "kitty implement",
@@ -62,7 +62,7 @@ def reopen(call: Invocation, wp: str, reason: str) -> None:
         lane = state.lane(package.wp_id)
         if lane not in (APPROVED, "done", CANCELED):
             raise refuse(f"{package.wp_id} is {lane}", "only approved, done or canceled ones can be reopened")
-        reference = state.transitions(package.wp_id)[-1].event_id
+        reference = last_transition(state, package)
         return [row(state, package, IN_PROGRESS, actor, reason=reason, review_ref=reference, force=lane != APPROVED)]
 
     emit(call.plugins, call.mission, plan)

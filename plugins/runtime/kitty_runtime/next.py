@@ -15,9 +15,9 @@ from kitty_host.command import Invocation, command
 from kitty_host.files import atomic_write
 from kitty_host.inert import inert
 from kitty_host.ledger.emit import emit
-from kitty_host.ledger.event import Row, envelope, new_id
+from kitty_host.ledger.event import STEP_ANSWERED, STEP_ISSUED, Row, envelope, new_id
 from kitty_host.records import Charter, Decision
-from kitty_host.state import STEP_ANSWERED, STEP_ISSUED, State
+from kitty_host.state import State
 from kitty_runtime.decide import open_step, run_id, step_of, unmet
 from kitty_runtime.types import IMPLEMENT
 

@@ -10,7 +10,7 @@ from kitty_host.api import KittyError
 from kitty_host.command import Invocation
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, transition
-from kitty_host.ledger.machine import CLAIMED, FOR_REVIEW, GENESIS, IN_PROGRESS, IN_REVIEW, SETTLED
+from kitty_host.ledger.machine import FOR_REVIEW, GENESIS, IN_REVIEW, SETTLED
 from kitty_host.mission import Package
 from kitty_host.state import State
 
@@ -52,16 +52,15 @@ def same(one: str, other: str) -> bool:
 
 
 def implementers(state: State, wp_id: str) -> list[str]:
-    """Everybody who ever took the work package on, the last one last.
+    """Everybody who ever took the work package on, the last one last."""
+    known = state.package_state(wp_id)
+    return known.takers if known else []
 
-    Only a claim names an agent: whoever rejects or reopens it acts, and does not work on it.
-    """
-    taken = [
-        str((event.row.get("policy_metadata") or {}).get("agent") or "")
-        for event in state.transitions(wp_id)
-        if event.to_lane in (CLAIMED, IN_PROGRESS)
-    ]
-    return list(dict.fromkeys(name for name in reversed(taken) if name))[::-1]
+
+def last_transition(state: State, package: Package) -> str:
+    """The id of the last transition of a work package; empty where there is none."""
+    known = state.package_state(package.wp_id)
+    return known.seen_id if known else ""
 
 
 def implementer(state: State, wp_id: str) -> str:

@@ -17,7 +17,7 @@ from kitty_host.ledger.machine import APPROVED, FOR_REVIEW, IN_PROGRESS, IN_REVI
 from kitty_host.mission import Package
 from kitty_host.records import Workspace
 from kitty_host.state import State
-from kitty_runtime.packages import checkpoint, implementer, implementers, refuse, row, same
+from kitty_runtime.packages import checkpoint, implementer, implementers, last_transition, refuse, row, same
 
 
 @frozen
@@ -102,7 +102,7 @@ def _is_own_work(call: Invocation, state: State, package: Package, actor: str) -
 def _approve(call: Invocation, state: State, package: Package, actor: str, commit: str | None) -> list[Row]:
     _require_own_review(state, package, actor)
     _is_own_work(call, state, package, actor)
-    reference = commit or f"no-changes:{state.transitions(package.wp_id)[-1].event_id}"
+    reference = commit or f"no-changes:{last_transition(state, package)}"
     verdict = {"reviewer": actor, "verdict": "approved", "reference": reference}
     evidence: dict[str, Any] = {"review": verdict}
     if commit:
@@ -114,7 +114,7 @@ def _approve(call: Invocation, state: State, package: Package, actor: str, commi
 
 def _reject(state: State, package: Package, actor: str, reason: str) -> list[Row]:
     _require_own_review(state, package, actor)
-    reference = f"feedback:{state.transitions(package.wp_id)[-1].event_id}"
+    reference = f"feedback:{last_transition(state, package)}"
     verdict = {"reviewer": actor, "verdict": "changes_requested", "reference": reference}
     return [row(state, package, IN_PROGRESS, actor, reason=reason, review_ref=reference, review_result=verdict)]
 
@@ -133,9 +133,9 @@ def _require_own_review(state: State, package: Package, actor: str) -> None:
 
 
 def _reviewer(state: State, package: Package) -> str:
-    return next(
-        (actor_name(one.actor) for one in reversed(state.transitions(package.wp_id)) if one.to_lane == IN_REVIEW), ""
-    )
+    known = state.package_state(package.wp_id)
+    claim = known.entered.get(IN_REVIEW) if known else None
+    return actor_name(claim.actor) if claim else ""
 
 
 def _commit_to_approve(call: Invocation, package: Package) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kitty_host.ledger.event import Transition
 from kitty_host.mission import Mission, find_missions
 from kitty_host.repo import Repo
 from kitty_host.state import State
@@ -93,6 +94,10 @@ class Road:
     def state(self) -> State:
         """Its state."""
         return State.load(self.mission)
+
+    def transitions(self, wp_id: str) -> list[Transition]:
+        """The transitions of one work package, as they were written."""
+        return [row for row in self.mission.ledger.events() if isinstance(row, Transition) and row.wp_id == wp_id]
 
     def lane(self, wp_id: str) -> str:
         """The lane by the ledger."""

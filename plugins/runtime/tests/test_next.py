@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kitty_host.ledger.emit import emit
-from kitty_host.ledger.event import envelope
+from kitty_host.ledger.event import ACCEPTED, envelope
 from kitty_host.plugins import Plugins
-from kitty_host.state import ACCEPTED
 
 if TYPE_CHECKING:
     from conftest import Road

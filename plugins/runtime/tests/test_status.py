@@ -25,7 +25,7 @@ def test_the_shape_that_scripts_rely_on(road: Road) -> None:
         "lane_id": "lane-a",
         "depends_on": [],
     }
-    assert first["last_event_id"] == road.state.transitions("WP01")[-1].event_id
+    assert first["last_event_id"] == road.transitions("WP01")[-1].event_id
     assert mission["progress"] == {"done": 0, "approved": 0, "total": 2, "percent": 15}
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def steps(road: Road, wp_id: str = "WP01") -> list[str]:
-    return [row.to_lane for row in road.state.transitions(wp_id)]
+    return [row.to_lane for row in road.transitions(wp_id)]
 
 
 # Claiming
@@ -53,7 +53,7 @@ def test_a_failed_allocation_blocks_with_the_cause_and_a_retry_goes_on(road: Roa
     broken = road.project.write("broken")
     done = road.project.kitty("implement", "WP01", "--json", "--agent", "ada")
     assert (done.exit_code, done.code) == (1, "WORKTREE_ALLOC_FAILED")
-    last = road.state.transitions("WP01")[-1].row
+    last = road.transitions("WP01")[-1].row
     assert (last["to_lane"], last["reason"]) == ("blocked", "worktree_alloc_failed")
     assert "the disk is full" in last["policy_metadata"]["evidence"]
     broken.unlink()
@@ -135,7 +135,7 @@ def test_what_is_approved_is_a_commit(road: Road) -> None:
     road.planned()
     commit = road.approved()
     assert road.state.approved_commit("WP01") == commit
-    row = road.state.transitions("WP01")[-1].row
+    row = road.transitions("WP01")[-1].row
     assert row["review_result"]["reference"] == row["evidence"]["repos"][0]["commit"] == commit
 
 
@@ -175,7 +175,7 @@ def test_a_rejection_goes_back_to_the_implementer(road: Road) -> None:
     road("review", "WP01", "--claim", "--agent", "grace")
     road("review", "WP01", "--reject", "--reason", "no tests", "--agent", "grace")
     assert road.lane("WP01") == "in_progress"
-    row = road.state.transitions("WP01")[-1].row
+    row = road.transitions("WP01")[-1].row
     assert (row["review_result"]["verdict"], row["reason"]) == ("changes_requested", "no tests")
     road("implement", "WP01", "--agent", "ada")
     road.commit("WP01")
@@ -271,7 +271,7 @@ def test_who_acts_is_said_by_the_option_then_the_environment_then_the_lane(
     assert "ada's" in road.refuses("TRANSITION_REFUSED", "submit", "WP01")
     monkeypatch.delenv("KITTY_AGENT")
     road("submit", "WP01")
-    assert road.state.transitions("WP01")[-1].actor == "ada"
+    assert road.transitions("WP01")[-1].actor == "ada"
 
 
 def test_an_empty_name_is_no_name(road: Road) -> None:
@@ -279,7 +279,7 @@ def test_an_empty_name_is_no_name(road: Road) -> None:
     assert road.project.kitty("implement", "WP01", "--agent", " \n").exit_code == 2
     assert road.project.kitty("note", "WP01", " ").exit_code == 2
     road("implement", "WP01", "--agent", " ada ")
-    assert road.state.transitions("WP01")[-1].actor == "ada"
+    assert road.transitions("WP01")[-1].actor == "ada"
 
 
 def test_a_review_is_answered_in_one_way(road: Road) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 
 import pytest
+
+from kitty_host import files
 
 from .conftest import Sync
 
@@ -111,7 +116,12 @@ def test_a_drain_that_was_killed_loses_nothing_and_doubles_nothing(sync: Sync, n
 
 def test_what_a_killed_drain_left_half_written_is_cleared_away(sync: Sync) -> None:
     sync.poke(2)
-    sync.project.write(".kittify/sync/.kitty-tmp-0123456789abcdef", '{"schema": "kitty.ov')
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    half = files.temporary(sync.project.root / ".kittify/sync")
+    sync.project.write(
+        f".kittify/sync/{half.name.replace(f'-{os.getpid()}-', f'-{ended.pid}-')}", '{"schema": "kitty.ov'
+    )
     sync.run("drain")
     assert [file.name[:9] for file in sync.files()] == ["overflow-"]
     assert sync.drained() == sync.emitted()
