@@ -1,8 +1,4 @@
-"""Missions and their work packages as they stand in `kitty-specs/`: identity, selectors, front matter.
-
-Front matter is the authority for a work package's title, dependencies and owned paths; its lane is the ledger's business alone.
-Plain records, because every command needs them.
-"""
+"""Missions as they stand in `kitty-specs/`: identity, selectors, where the ledger is."""
 
 from __future__ import annotations
 
@@ -11,21 +7,22 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from kitty_host.api import Finding, KittyError
+from kitty_host.coordination import Copy, coordination_copy
 from kitty_host.files import atomic_write, disk_errors, make_directory
 from kitty_host.inert import inert
 from kitty_host.ledger.event import Transition, ulid
-from kitty_host.ledger.log import Ledger
+from kitty_host.ledger.lines import whole_lines
+from kitty_host.ledger.log import FILE, Ledger
+from kitty_host.packages import Package, package_id, read_packages
 from kitty_host.repo import Repo
 
 META = "meta.json"
-_CACHE_VERSION = 1
-_FENCE = re.compile(rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 _LANE_WORKTREE = re.compile(r"(?P<human>.+)-(?P<mid8>[0-9A-HJKMNP-TV-Z]{8})-lane-(?P<lane>[a-z0-9-]+)")
 
 
@@ -73,7 +70,14 @@ class Mission:
     @cached_property
     def ledger(self) -> Ledger:
         """Its ledger."""
-        return Ledger(self.directory, self.repo.common, self.mission_id)
+        copy = self.coordination
+        elsewhere = None if copy is None else lambda: whole_lines(copy.read(FILE) or b"")
+        return Ledger(self.directory, self.repo.common, self.mission_id, elsewhere)
+
+    @cached_property
+    def coordination(self) -> Copy | None:
+        """The copy on spec-kitty's coordination branch, which counts until the mission is adopted."""
+        return coordination_copy(self.repo, self.slug, self.meta, self.branch)
 
     @cached_property
     def packages(self) -> tuple[Package, ...]:
@@ -140,34 +144,6 @@ def encode_meta(meta: dict[str, Any]) -> bytes:
     return (json.dumps(meta, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-class Package(NamedTuple):
-    """One work package as its front matter has it."""
-
-    wp_id: str
-    title: str
-    """As written: show it through `inert(…, prose=True)`."""
-    dependencies: tuple[str, ...]
-    owned_files: tuple[str, ...]
-    """Paths and globs relative to the repository; its lease."""
-    execution_mode: str
-    """`code_change` or `planning_artifact`."""
-    subtasks: tuple[str, ...]
-    path: str
-    """The file, relative to the mission's directory."""
-
-    @property
-    def planning(self) -> bool:
-        """Whether it is worked on in the canonical checkout."""
-        return self.execution_mode == "planning_artifact"
-
-
-def package_id(text: str, slug: str = "") -> str:
-    """`WP01`, `<slug>/WP01`, `WP01/T001`, `wp01` and `WP01-title.md` as `WP01`."""
-    name = text.strip().removeprefix(f"{slug}/") if slug else text.strip()
-    found = re.match(r"(?:.*/)?(wp\d+)(?:[-/].*)?$", name, re.IGNORECASE)
-    return found[1].upper() if found else name
-
-
 def find_missions(repo: Repo) -> list[Mission]:
     """Every mission of the canonical checkout, in order of slug. Errors: `MISSION_DAMAGED`."""
     return [read_mission(repo, place) for place in mission_directories(repo)]
@@ -184,7 +160,7 @@ def read_mission(repo: Repo, directory: Path) -> Mission:
     path = directory / META
     try:
         meta = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KittyError(
             "MISSION_DAMAGED", f"{path}: {error}", "restore the file: git checkout -- " + str(path)
         ) from error
@@ -266,149 +242,3 @@ def lane_of_worktree(repo: Repo, mission: Mission) -> str | None:
     if found is None or (found["human"], found["mid8"]) != (mission.human, mission.mid8):
         return None
     return f"lane-{found['lane']}"
-
-
-# Work-package files
-
-
-def read_packages(directory: Path, cache: Path) -> tuple[tuple[Package, ...], list[Finding]]:
-    """The work packages of a `tasks/` directory and what was wrong with its files.
-
-    Parsed front matter is taken from `cache` where size, mtime and inode of a file agree.
-    """
-    try:
-        files = sorted(path for path in directory.iterdir() if re.fullmatch(r"WP\d+.*\.md", path.name))
-    except (FileNotFoundError, NotADirectoryError):
-        return (), []
-    try:
-        cached = json.loads(cache.read_bytes())
-        if cached["version"] == _CACHE_VERSION:
-            return _read_files(files, cached["files"], cache)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass  # garbage in a cache is as good as no cache
-    return _read_files(files, {}, cache)
-
-
-def _read_files(files: Sequence[Path], known: dict[str, Any], cache: Path) -> tuple[tuple[Package, ...], list[Finding]]:
-    entries: dict[str, Any] = {}
-    for path in files:
-        key = _key(path)
-        entry = known.get(path.name)
-        entries[path.name] = entry if entry and entry["key"] == key else {"key": key, **_parse(path)}
-    packages: dict[str, Package] = {}
-    findings: list[Finding] = []
-    for name, entry in entries.items():
-        findings += [Finding(*found) for found in entry["findings"]]
-        if entry["package"] is None:
-            continue
-        package = _package(entry["package"], name)
-        if package.wp_id in packages:
-            findings.append(
-                Finding(
-                    "WP_DUPLICATE",
-                    f"tasks/{name} and {packages[package.wp_id].path} are both {package.wp_id}",
-                    "give one another id",
-                    "block",
-                )
-            )
-            continue
-        packages[package.wp_id] = package
-    if entries != known:
-        # A cache that cannot be written costs time and nothing else.
-        with contextlib.suppress(KittyError, OSError):
-            atomic_write(cache, json.dumps({"version": _CACHE_VERSION, "files": entries}).encode())
-    return tuple(packages[wp_id] for wp_id in sorted(packages, key=_natural)), findings
-
-
-def _key(path: Path) -> list[int] | None:
-    """What a file's cached content is known by; None for one that cannot even be looked at."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
-
-
-def front_matter(content: bytes, path: Path) -> dict[str, Any]:
-    """The YAML mapping between the first two `---` lines. Errors: `WP_INVALID`, with the line."""
-    found = _FENCE.match(content)
-    if found is None:
-        raise KittyError(
-            "WP_INVALID", f"{path} has no front matter", "begin it with `---`, its keys, and `---`", path=str(path)
-        )
-    from kitty_host.config import parse_yaml
-
-    # The line break stands for the first `---`, so that lines are counted as the file has them.
-    data = parse_yaml(b"\n" + found[1], path, code="WP_INVALID")
-    if not isinstance(data, dict):
-        raise KittyError(
-            "WP_INVALID", f"the front matter of {path} is no mapping", "write it as `key: value` lines", path=str(path)
-        )
-    return data
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    """One file as JSON values for the cache: `package` (or null) and `findings`."""
-    place = f"tasks/{path.name}"
-    try:
-        data = front_matter(path.read_bytes(), path)
-    except KittyError as error:
-        return {"package": None, "findings": [Finding(error.code, error.message, error.hint, "block", place)]}
-    except OSError as error:
-        unreadable = Finding("WP_INVALID", f"{path}: {error.strerror}", "make it a readable file", "block", place)
-        return {"package": None, "findings": [unreadable]}
-    findings: list[Finding] = []
-    mode = _text(data.get("execution_mode") or "code_change")
-    if mode == "worktree":
-        mode = "code_change"
-    if mode not in ("code_change", "planning_artifact"):
-        findings.append(
-            Finding(
-                "WP_MODE",
-                f"{place}: execution_mode {inert(mode)} is read as code_change",
-                "use code_change or planning_artifact",
-                "warn",
-                place,
-            )
-        )
-        mode = "code_change"
-    wp_id = package_id(_text(data.get("work_package_id") or path.name))
-    package = {
-        "wp_id": wp_id,
-        "title": _text(data.get("title") or wp_id),
-        "dependencies": [package_id(one) for one in _strings(data.get("dependencies"))],
-        "owned_files": _strings(data.get("owned_files")),
-        "execution_mode": mode,
-        "subtasks": _strings(data.get("subtasks")),
-    }
-    return {"package": package, "findings": findings}
-
-
-def _package(data: dict[str, Any], name: str) -> Package:
-    return Package(
-        data["wp_id"],
-        data["title"],
-        tuple(data["dependencies"]),
-        tuple(data["owned_files"]),
-        data["execution_mode"],
-        tuple(data["subtasks"]),
-        f"tasks/{name}",
-    )
-
-
-def _strings(value: Any) -> list[str]:
-    """A list of texts; old files have the text "[]" for none, and mappings with an `id` for subtasks."""
-    if value is None or value == "[]":
-        return []
-    items: Iterable[Any] = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    return [_text(item["id"] if isinstance(item, dict) and "id" in item else item) for item in items]
-
-
-def _text(value: Any) -> str:
-    """A scalar as a text. Anything else is named and not expanded: a few nested aliases would fill the memory."""
-    return f"({type(value).__name__})" if isinstance(value, list | dict | set | tuple) else str(value)
-
-
-def _natural(wp_id: str) -> tuple[int, str]:
-    digits = re.search(r"\d+", wp_id)
-    return (int(digits[0]) if digits else 0, wp_id)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from kitty_host.mission import Mission as Mission
-from kitty_host.mission import Package as Package
+from kitty_host.packages import Package as Package
 from kitty_host.state import Progress as Progress
 from kitty_host.state import State as State
 

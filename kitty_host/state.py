@@ -22,7 +22,8 @@ from kitty_host.ledger.machine import (
 )
 from kitty_host.ledger.reduce import Snapshot
 from kitty_host.ledger.wp import WpState
-from kitty_host.mission import Mission, Package
+from kitty_host.mission import Mission
+from kitty_host.packages import Package
 
 # How much of the way a work package has behind it, in per cent.
 _WEIGHTS = {

@@ -17,7 +17,8 @@ from kitty_host.lanes import read_lanes
 from kitty_host.ledger.event import Row
 from kitty_host.ledger.lines import decode_lines
 from kitty_host.ledger.reduce import reduce
-from kitty_host.mission import read_mission, read_packages
+from kitty_host.mission import read_mission
+from kitty_host.packages import read_packages
 from kitty_host.repo import Repo
 
 COMPARED = ("event_count", "last_event_id", "materialized_at", "summary", "mission_slug", "work_packages")

@@ -11,7 +11,8 @@ from itertools import combinations
 
 from kitty_host.api import KittyError
 from kitty_host.lanes import PLANNING, branch_of, read_lanes
-from kitty_host.mission import Mission, Package
+from kitty_host.mission import Mission
+from kitty_host.packages import Package
 from kitty_host.records import Lane, Lanes
 from kitty_merge.paths import overlap
 

@@ -9,7 +9,8 @@ from kitty_host.api import Finding, KittyError
 from kitty_host.git import Git
 from kitty_host.lanes import PLANNING, require_lanes
 from kitty_host.ledger.machine import CLOSED
-from kitty_host.mission import Mission, Package
+from kitty_host.mission import Mission
+from kitty_host.packages import Package
 from kitty_host.records import Lane, Lanes, Submission
 from kitty_host.state import State
 from kitty_merge import trees

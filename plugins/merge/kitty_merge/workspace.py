@@ -13,7 +13,8 @@ from kitty_host.api import KittyError
 from kitty_host.files import atomic_write, lock
 from kitty_host.git import Git
 from kitty_host.lanes import PLANNING, plan_ref, require_lanes
-from kitty_host.mission import Mission, Package
+from kitty_host.mission import Mission
+from kitty_host.packages import Package
 from kitty_host.records import Lane, Lanes, Workspace
 from kitty_host.state import State
 from kitty_merge import trees

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kitty_host.api import KittyError
-from kitty_host.mission import Mission, Package
+from kitty_host.mission import Mission
+from kitty_host.packages import Package
 from kitty_host.records import Lanes
 from kitty_host.repo import Repo
 from kitty_merge.planner import lane_id, plan

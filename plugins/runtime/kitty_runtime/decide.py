@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from kitty_host.lanes import lane_ids
 from kitty_host.ledger.event import ACCEPTED, Other
 from kitty_host.ledger.machine import BLOCKED, CLAIMED, FOR_REVIEW, GENESIS, IN_PROGRESS, IN_REVIEW, PLANNED, SETTLED
-from kitty_host.mission import Package
+from kitty_host.packages import Package
 from kitty_host.records import Decision
 from kitty_host.state import State, dependencies_missing
 from kitty_runtime.artefacts import PLAN as PLAN_FILE

@@ -11,7 +11,8 @@ from kitty_host.lanes import FILE, lane_ids, plan_ref, write_lanes
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, envelope, transition
 from kitty_host.ledger.machine import CANCELED, GENESIS, PLANNED
-from kitty_host.mission import META, Mission, Package
+from kitty_host.mission import META, Mission
+from kitty_host.packages import Package
 from kitty_host.records import Lanes
 from kitty_host.report import counted, note
 from kitty_host.state import State

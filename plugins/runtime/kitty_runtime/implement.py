@@ -15,7 +15,8 @@ from kitty_host.lanes import lane_ids
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, annotation
 from kitty_host.ledger.machine import BLOCKED, CLAIMED, FOR_REVIEW, IN_PROGRESS, IN_REVIEW, PLANNED
-from kitty_host.mission import Mission, Package
+from kitty_host.mission import Mission
+from kitty_host.packages import Package
 from kitty_host.records import Workspace
 from kitty_host.state import State, dependencies_missing
 from kitty_runtime.packages import implementer, refuse, row, same, way_on

@@ -22,7 +22,7 @@ from kitty_host.state import State
 
 CONFIRMED = "already-confirmed"
 
-mission = group("mission", help="Create, list and show missions.")
+mission = group("mission", help="Create, adopt, list and show missions.")
 
 
 @command("create", agent=True, group=mission)
@@ -145,6 +145,16 @@ def _branch_strategy(call: Invocation, target: str, given: str | None) -> dict[s
             f"run: git switch -c BRANCH, or add: --branch-strategy {CONFIRMED}",
         )
     return {"answer": answer, "actor": call.actor(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+@command("adopt", agent=True, group=mission)
+@click.argument("slug")
+def adopt(call: Invocation, slug: str) -> None:
+    """Fold the copy on spec-kitty's coordination branch into this checkout; from then on kitty writes here."""
+    from kitty_runtime.adopt import adopt as fold
+
+    call.selector = slug
+    fold(call)
 
 
 @command("list", group=mission)

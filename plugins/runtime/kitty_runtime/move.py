@@ -8,7 +8,7 @@ from kitty_host.command import Invocation, command
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, annotation
 from kitty_host.ledger.machine import APPROVED, CANCELED, CLAIMED, FOR_REVIEW, IN_PROGRESS, IN_REVIEW, lane_named
-from kitty_host.mission import Package, package_id
+from kitty_host.packages import Package, package_id
 from kitty_host.state import State
 from kitty_runtime.packages import last_transition, not_blank, refuse, row
 from kitty_runtime.packages import move as record

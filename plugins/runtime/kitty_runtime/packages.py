@@ -11,7 +11,7 @@ from kitty_host.command import Invocation
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, transition
 from kitty_host.ledger.machine import FOR_REVIEW, GENESIS, IN_REVIEW, SETTLED
-from kitty_host.mission import Package
+from kitty_host.packages import Package
 from kitty_host.state import State
 
 

@@ -14,7 +14,7 @@ from kitty_host.lanes import branch_of, lane_ids
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, actor_name, envelope
 from kitty_host.ledger.machine import APPROVED, FOR_REVIEW, IN_PROGRESS, IN_REVIEW
-from kitty_host.mission import Package
+from kitty_host.packages import Package
 from kitty_host.records import Workspace
 from kitty_host.state import State
 from kitty_runtime.packages import checkpoint, implementer, implementers, last_transition, refuse, row, same
