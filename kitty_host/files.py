@@ -48,7 +48,7 @@ def _may_run(item: os.DirEntry[str]) -> bool:
         return time.time() - item.stat(follow_symlinks=False).st_mtime < _LONG_AGO
     try:
         os.kill(int(rest.partition("-")[0]), 0)
-    except (ProcessLookupError, ValueError):
+    except (ProcessLookupError, ValueError, OverflowError):
         return False
     except PermissionError:
         pass

@@ -134,6 +134,12 @@ class Git:
         """Store bytes as they are, without filters."""
         return self.out("hash-object", "-w", "--stdin", stdin=content)
 
+    def write_tree(self, name: str, blob: str) -> str:
+        """Store a tree of one plain file. Not by `mktree`, which syncs nothing whatever `core.fsync` says."""
+        return self.out(
+            "hash-object", "-w", "-t", "tree", "--stdin", stdin=f"100644 {name}\0".encode() + bytes.fromhex(blob)
+        )
+
     def read_blob(self, revision: str, path: str) -> bytes | None:
         """The bytes of `path` in a commit or tree, or None where it has none."""
         done = self.run("cat-file", "blob", f"{revision}:{path}", ok=(0, 128))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import click
 
-from kitty_host.api import Finding, KittyError
+from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command, group
 from kitty_host.inert import inert
 from kitty_host.ledger.event import Annotation, Event, Other, actor_name
+from kitty_host.ledger.repair import restore
+from kitty_host.ledger.verify import Verified
+from kitty_host.ledger.verify import verify as prove
+from kitty_host.report import counted
+
+SCHEMA = "kitty.ledger/1"
 
 ledger = group("ledger", help="Show, verify or repair a mission's ledger.")
 
@@ -17,63 +23,71 @@ def show(call: Invocation) -> None:
     """Print every row, oldest first."""
     events = sorted(call.mission.ledger.events(), key=lambda event: (event.at, event.event_id))
     call.show(
-        {"schema": "kitty.ledger/1", "mission_id": call.mission.mission_id, "events": call.mission.ledger.rows()},
+        {"schema": SCHEMA, "mission_id": call.mission.mission_id, "events": call.mission.ledger.rows()},
         "\n".join(f"{event.at:32}  {_told(event)}" for event in events),
     )
 
 
 @command("verify", mission=True, group=ledger)
 def verify(call: Invocation) -> None:
-    """Prove that the ledger is whole: every line readable, no checkpointed line gone."""
-    ledger_ = call.mission.ledger
-    findings = ledger_.findings()
-    events = ledger_.events()
-    present = set(ledger_.lines())
-    gone = [line for line in ledger_.lines_at(call.repo.git, ledger_.ref) if line not in present]
-    if gone:
-        findings.append(
-            Finding(
-                "LEDGER_ROWS_GONE",
-                f"{len(gone)} rows of the last checkpoint are gone from the ledger",
-                f"compare with: git show {ledger_.ref}:status.events.jsonl",
-            )
-        )
-    payload = {
-        "schema": "kitty.ledger/1",
-        "ok": not findings,
-        "events": len(events),
-        "findings": [finding._asdict() for finding in findings],
-    }
-    if gone:
+    """Prove that the ledger is whole: every line readable, none gone or changed since it was sealed or committed."""
+    found = _proof(call)
+    findings = [spot.to_dict() for spot in found.spots]
+    if found.broken:
+        first, *others = found.broken
+        more = f" (and {counted(len(others), 'more finding')})" if others else ""
         raise KittyError(
-            findings[-1].code, findings[-1].message, findings[-1].hint, rows=[json.loads(line) for line in gone]
+            first.finding.code,
+            first.finding.message + more,
+            first.finding.hint,
+            events=found.rows,
+            line=first.line,
+            byte=first.byte,
+            findings=findings,
         )
-    call.show(
-        payload,
-        "\n".join(
-            [
-                f"{len(events)} rows, every one readable.",
-                *(f"{one.code}: {one.message}; {one.hint}" for one in findings),
-            ]
-        ),
-    )
+    text = [f"{counted(found.rows, 'row')}, every one as it was written."]
+    text += [f"{one.code}: {one.message}; {one.hint}" for one, _, _ in found.spots]
+    call.show({"schema": SCHEMA, "ok": not findings, "events": found.rows, "findings": findings}, "\n".join(text))
 
 
 @command("repair", mission=True, group=ledger)
-def repair(call: Invocation) -> None:
-    """Set a torn tail aside and join the ledger's two names."""
-    findings = call.mission.ledger.findings()
-    with call.mission.ledger.locked():
-        events = call.mission.ledger.events()
+@click.option("--from-checkpoint", is_flag=True, help="Bring back what the checkpoints have and the ledger has lost.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def repair(call: Invocation, from_checkpoint: bool, dry_run: bool) -> None:
+    """Set a torn tail aside and join the ledger's two names.
+
+    Lines that cannot be read are left alone, unless --from-checkpoint says to put back what was committed; the file as it was is kept.
+    """
+    before = call.mission.ledger.findings()
+    if from_checkpoint:
+        restored = restore(call.mission.ledger, call.repo.git, dry_run=dry_run)
+        lines = [
+            f"{'would bring back' if dry_run else 'brought back'} {counted(restored.rows, 'row')}",
+            f"{counted(restored.unreadable, 'line')} cannot be read",
+            *([f"the file as it was: {restored.kept}"] if restored.kept else []),
+        ]
+        call.show(
+            {"schema": SCHEMA, "ok": True, "dry_run": dry_run, **restored._asdict(), "kept": str(restored.kept or "")},
+            "\n".join(lines),
+        )
+        return
+    if not dry_run:
+        with call.mission.ledger.locked():
+            call.mission.ledger.events()
+    left = [] if dry_run else call.mission.ledger.findings()
+    mended = [finding for finding in before if finding not in left]
+    text = [f"{'would mend' if dry_run else 'mended'}: {finding.message}" for finding in mended]
+    payload = {"ok": not left, "dry_run": dry_run, "events": len(call.mission.ledger.rows())}
     call.show(
-        {
-            "schema": "kitty.ledger/1",
-            "ok": True,
-            "events": len(events),
-            "findings": [finding._asdict() for finding in findings],
-        },
-        "\n".join(f"mended: {finding.message}" for finding in findings) or "Nothing to mend.",
+        {"schema": SCHEMA, **payload, "findings": [finding._asdict() for finding in mended]},
+        "\n".join(text) or "Nothing to mend.",
     )
+
+
+def _proof(call: Invocation) -> Verified:
+    mission = call.mission
+    branches = [ref for ref in ("HEAD", f"refs/heads/{mission.target}") if mission.target]
+    return prove(mission.ledger, call.repo.git, call.repo.relative(mission.ledger.live), branches)
 
 
 def _told(event: Event) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kitty_host.api import Finding, KittyError
-from kitty_host.ledger.event import Annotation, Other, Row, Transition, decode, new_id, now
+from kitty_host.ledger.event import Annotation, Other, Row, Transition, decode, encode, event_id_of, new_id, now
 from kitty_host.ledger.machine import check
 from kitty_host.state import State
 
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 Plan = Callable[[State], Sequence[Row]]
 
 
-def emit(plugins: Plugins, mission: Mission, plan: Plan) -> list[Row]:
-    """Append the rows that `plan` makes of the present state, all or none, and return them with ids and times.
+def emit(plugins: Plugins, mission: Mission, plan: Plan, *, sealed: bool = False) -> list[Row]:
+    """Append the rows that `plan` makes of the present state, and return them with ids and times.
+
+    They are checked together and written as one; only a crash inside that write can leave the first of them without the others, and then
+    none was acknowledged. `sealed` adds a seal of all that is known then, these rows included.
 
     Guards of plugins run before the status lock is taken, the host's own under it. Where the ledger moved in between, everything is asked
     once again; a second move gives `LOCK_HELD`. Errors: `TRANSITION_REFUSED` and whatever a guard or `plan` refuses with.
@@ -41,6 +44,8 @@ def emit(plugins: Plugins, mission: Mission, plan: Plan) -> list[Row]:
             if not rows:
                 return []
             _refuse(_findings(state, rows))
+            if sealed:
+                rows += stamp(state, [_seal(mission, rows)], after=rows)
             descriptor = mission.ledger.write(rows)
         mission.ledger.settle(descriptor, rows)
         announce(plugins, mission, rows)
@@ -54,19 +59,25 @@ def announce(plugins: Plugins, mission: Mission, rows: Iterable[Row]) -> None:
         plugins.observe("kitty_emitted", event=row, mission=mission)
 
 
-def stamp(state: State, rows: Sequence[Row]) -> list[Row]:
-    """Rows with ids and times; those that have them keep them.
+def _seal(mission: Mission, rows: Sequence[Row]) -> Row:
+    from kitty_host.ledger.seal import seal
+
+    return seal([*mission.ledger.lines(), *(encode(row).encode() for row in rows)], mission.mission_id)
+
+
+def stamp(state: State, rows: Sequence[Row], *, after: Sequence[Row] = ()) -> list[Row]:
+    """Rows with ids and times; those that have them keep them. `after` are stamped rows that come before them.
 
     No time is earlier than the last one of the same work package, and ids ascend.
     """
-    last: dict[str, str] = {}
-    top = state.snapshot.top
+    last = {"": max((str(row.get("timestamp") or row.get("at")) for row in after), default="")}
+    top = max([state.snapshot.top, *(event_id_of(row) for row in after)])
     stamped: list[Row] = []
     for row in rows:
         key = "timestamp" if "event_type" in row else "at"
         about = str(row.get("wp_id") or "")
         # A row about the mission says something about all that was before.
-        at = str(row.get(key) or now(last.get(about) or state.snapshot.latest(about)))
+        at = str(row.get(key) or now(max(last.get(about, ""), state.snapshot.latest(about))))
         last[about] = at
         made = {**row, "event_id": row.get("event_id") or new_id(top), key: at}
         top = max(top, made["event_id"])

@@ -6,7 +6,7 @@ Reads block by block, so that neither a million lines nor one endless line fills
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -15,7 +15,7 @@ from kitty_host.ledger.event import BadRow, Event, decode, parse
 
 LONGEST: Final = 8 << 20
 """Bytes of one line. A longer one is damage, and is not written in the first place."""
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 _MARKERS = (b"<<<<<<<", b"|||||||", b"=======", b">>>>>>>")
 
 
@@ -29,27 +29,51 @@ class Block(NamedTuple):
     """Bytes before it."""
 
 
-def blocks(stream: BinaryIO, path: Path, *, number: int = 0, offset: int = 0) -> Iterator[Block]:
-    """What a stream holds from here to its last newline; a torn tail is left out. Errors: `LEDGER_DAMAGED` for a line without end."""
+def blocks(
+    stream: BinaryIO,
+    path: Path,
+    *,
+    number: int = 0,
+    offset: int = 0,
+    endless: Callable[[KittyError], None] | None = None,
+) -> Iterator[Block]:
+    """What a stream holds from here to its last newline; a torn tail is left out.
+
+    Errors: `LEDGER_DAMAGED` for a line without end, unless `endless` takes it; then that line is passed over.
+    """
     carried = b""
+    dropped = 0
     while chunk := stream.read(_BLOCK):
         end = chunk.rfind(b"\n") + 1
-        if end:
-            content = carried + chunk[:end]
-            if content.find(b"\n") > LONGEST:
-                raise too_long(path, number + 1, offset)
+        if not end:
+            # Of a line without end only the next newline matters. Without one, it is what a crash left of a write.
+            too_much = len(carried) > LONGEST
+            carried, dropped = (b"", dropped + len(carried) + len(chunk)) if too_much else (carried + chunk, dropped)
+            continue
+        content = carried + chunk[:end]
+        carried = chunk[end:]
+        length = dropped + content.find(b"\n")
+        if length > LONGEST:
+            error = _damaged(path, number + 1, offset, f"the line is longer than {LONGEST} bytes")
+            if endless is None:
+                raise error
+            endless(error)
+            content = content[length - dropped + 1 :]
+            number, offset, dropped = number + 1, offset + length + 1, 0
+        if content:
             yield Block(content, number, offset)
             number += content.count(b"\n")
             offset += len(content)
-            carried = chunk[end:]
-        elif len(carried) <= LONGEST:
-            # Beyond that only the next newline matters: without one, this is what a crash left of a write.
-            carried += chunk
 
 
 def whole_lines(content: bytes) -> list[bytes]:
     """The lines up to the last newline, without their newlines."""
     return content[: content.rfind(b"\n") + 1].split(b"\n")[:-1]
+
+
+def decode_block(block: Block, path: Path) -> list[Event]:
+    """The lines of a block as records. Errors: `LEDGER_DAMAGED` with line and byte."""
+    return decode_lines(block.content.split(b"\n")[:-1], path, number=block.number, offset=block.offset)
 
 
 def decode_lines(lines: Sequence[bytes], path: Path, *, number: int = 0, offset: int = 0) -> list[Event]:
@@ -89,11 +113,6 @@ def damaged(path: Path, number: int, offset: int, line: bytes, error: Exception)
         return _damaged(path, number, offset, "a conflict marker of Git", "take the markers out: both sides' rows stay")
     why = f"{error.reason} at its byte {error.start}" if isinstance(error, UnicodeDecodeError) else str(error)
     return _damaged(path, number, offset, why.replace("\n", " "))
-
-
-def too_long(path: Path, number: int, offset: int) -> KittyError:
-    """The refusal for a line without end."""
-    return _damaged(path, number, offset, f"the line is longer than {LONGEST} bytes")
 
 
 def _damaged(path: Path, number: int, offset: int, why: str, hint: str = "") -> KittyError:

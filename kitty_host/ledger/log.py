@@ -28,6 +28,7 @@ from kitty_host.files import (
     same_file,
     sweep,
     sync_directory,
+    sync_file,
     write_all,
 )
 from kitty_host.git import Git, GitError
@@ -186,13 +187,14 @@ class Ledger:
     # Writing
 
     @contextlib.contextmanager
-    def locked(self, *, wait_seconds: float | None = None) -> Iterator[None]:
-        """Hold the status lock that spec-kitty takes too, with the file repaired where it needs it."""
+    def locked(self, *, wait_seconds: float | None = None, mend: bool = True) -> Iterator[None]:
+        """Hold the status lock that spec-kitty takes too, with the file repaired where it needs it, unless `mend` is false."""
         if self._elsewhere is not None:
             raise KittyError("MISSION_NOT_ADOPTED", _ELSEWHERE, self._adopt)
         purpose = f"the ledger of {self.live.parent.name}"
         with lock(self.lock_file, wait_seconds=wait_seconds, purpose=purpose, waiting=lambda: _say_waiting(purpose)):
-            self._mend()
+            if mend:
+                self._mend()
             yield
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -293,6 +295,9 @@ class Ledger:
         with disk_errors(self.live):
             if not _holds(self.live, merged):
                 atomic_write(self.live, merged)
+            elif self.live.exists():
+                # Git or an editor wrote it. It takes the place of a file that was synced, so it is synced before.
+                sync_file(self.live)
             if not hard_link(self.live, self.twin) and not _holds(self.twin, merged):
                 atomic_write(self.twin, merged)
 
@@ -315,6 +320,15 @@ class Ledger:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+    def keep_aside(self) -> Path:
+        """Copy both names' files to where torn tails are kept, under the lock; returns where the live one went."""
+        make_directory(self._torn)
+        kept = self._torn / f"{self.live.parent.name}-{secrets.token_hex(6)}.jsonl"
+        for name, copy in ((self.twin, kept.with_suffix(".twin.jsonl")), (self.live, kept)):
+            if name.exists():
+                copy_rest(name, 0, copy)
+        return kept
 
     # Checkpoints
 
@@ -348,7 +362,7 @@ class Ledger:
         The first parent itself, where it has the same lines and no other parent is new to it.
         """
         blob = git.write_blob(b"".join(line + b"\n" for line in lines))
-        tree = git.out("mktree", "-z", stdin=f"100644 blob {blob}\t{FILE}\0".encode())
+        tree = git.write_tree(FILE, blob)
         mine, *others = parents or [""]
         news = [other for other in others if not git.is_ancestor(other, mine)]
         if mine and not news and git.out("rev-parse", f"{mine}^{{tree}}") == tree:

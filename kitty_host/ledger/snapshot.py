@@ -11,15 +11,18 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 from kitty_host.api import KittyError
 from kitty_host.files import atomic_write
 from kitty_host.ledger.event import Event, Other, Transition, decode
-from kitty_host.ledger.lines import Block, blocks, decode_lines
+from kitty_host.ledger.lines import Block, blocks, decode_block, decode_lines
 from kitty_host.ledger.order import Place
 from kitty_host.ledger.reduce import Snapshot, reduce
 from kitty_host.ledger.wp import WpState
+
+if TYPE_CHECKING:
+    from kitty_host.ledger.huge import Hurry
 
 _VERSION: Final = 1
 """Grows whenever the same rows add up to something else than before."""
@@ -60,13 +63,21 @@ def _extended(known: _Known, stream: BinaryIO, path: Path, size: int) -> _Known 
     """The known state and all that follows it, if the rows come in order."""
     lines, offset = known.lines, known.size
     stream.seek(offset)
-    decoded = _decoder(size - offset)
+    hurry = _hurry(known.state, path) if size - offset > _HUGE else None
     for block in blocks(stream, path, number=lines, offset=offset):
-        if not known.state.extend(decoded(block, path)):
+        if not (hurry.extend(block) if hurry else known.state.extend(decode_block(block, path))):
             return None
         lines += block.content.count(b"\n")
         offset += len(block.content)
+    if hurry:
+        hurry.settle(stream)
     return _Known(known.state, lines, offset)
+
+
+def _hurry(state: Snapshot, path: Path) -> Hurry:
+    from kitty_host.ledger.huge import Hurry
+
+    return Hurry(state, path)
 
 
 def _reduced(stream: BinaryIO, path: Path) -> _Known:
@@ -86,17 +97,9 @@ class _Read:
 
     def __iter__(self) -> Iterator[Event]:
         for block in self._source:
-            yield from _decoded(block, self._path)
+            yield from decode_block(block, self._path)
             self.lines += block.content.count(b"\n")
             self.size += len(block.content)
-
-
-def _decoded(block: Block, path: Path) -> list[Event]:
-    return decode_lines(block.content.split(b"\n")[:-1], path, number=block.number, offset=block.offset)
-
-
-def _decoder(size: int) -> Any:
-    return _decoded
 
 
 # The file

@@ -17,6 +17,7 @@ from attrs import asdict
 from kitty_host.ledger.event import LANDED, Row, encode, envelope, transition, ulid
 from kitty_host.ledger.log import FILE
 from kitty_host.ledger.machine import APPROVED, DONE
+from kitty_host.ledger.seal import seal
 from kitty_host.mission import META, Mission, encode_meta
 from kitty_host.records import Candidate, Landing, LaneAccount
 from kitty_host.repo import MISSIONS
@@ -62,7 +63,8 @@ def build_final(candidate: Candidate, accounts: tuple[LaneAccount, ...]) -> Fina
         if state.lane(wp_id) == APPROVED
     ]
     rows.append({**_landed(candidate, landing, stored, number), "event_id": landing.event_id, "timestamp": next(times)})
-    lines = [*_known_lines(candidate), *(encode(row).encode().removesuffix(b"\n") for row in rows)]
+    lines = [*_known_lines(candidate), *map(_line, rows)]
+    lines.append(_line({**seal(lines, mission.mission_id), "event_id": next(identities), "timestamp": next(times)}))
     entries: dict[str, trees.Entry] = {
         record_path(mission, name): trees.Entry("100644", git.write_blob(content))
         for name, content in (
@@ -118,6 +120,10 @@ def _landed(candidate: Candidate, landing: Landing, stored: bytes, number: int) 
         "actor": ACTOR,
     }
     return envelope(LANDED, payload, aggregate_id=landing.mission_id)
+
+
+def _line(row: Row) -> bytes:
+    return encode(row).encode().removesuffix(b"\n")
 
 
 def _account_file(landing: Landing) -> str:

@@ -76,7 +76,8 @@ def test_the_ledger_and_the_number_land_in_the_same_tree(yard: Yard) -> None:
     assert yard.project.git("show", f"main:{directory}/status.events.jsonl") + "\n" == live
     assert json.loads(yard.project.git("show", f"main:{directory}/meta.json"))["mission_number"] == 1
     assert json.loads(yard.tree(f"{directory}/meta.json").read_text())["mission_number"] == 1
-    assert [json.loads(line).get("event_type") for line in live.splitlines()][-1] == "MissionLanded"
+    kinds = [json.loads(line).get("event_type") for line in live.splitlines()]
+    assert kinds[-2:] == ["MissionLanded", "LedgerSealed"]
     assert yard.lane_of("WP01") == yard.lane_of("WP02") == "done"
 
 

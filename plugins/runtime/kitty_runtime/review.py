@@ -51,7 +51,7 @@ def review(
         "approve": lambda state: _approve(call, state, package, actor, commit),
         "reject": lambda state: _reject(state, package, actor, str(reason)),
     }
-    emit(call.plugins, call.mission, plans[step])
+    emit(call.plugins, call.mission, plans[step], sealed=step == "approve")
     if step == "approve":
         checkpoint(call, f"Approve {package.wp_id}")
     lane = {"claim": IN_REVIEW, "approve": APPROVED, "reject": IN_PROGRESS}[step]

@@ -1,0 +1,246 @@
+"""Proving a ledger whole: every line, every seal, every checkpoint, every commit against its parents. Reads everything, writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kitty_host.api import Finding, KittyError
+from kitty_host.git import Git
+from kitty_host.ledger.event import BadRow, Row, decode, event_id_of, parse
+from kitty_host.ledger.lines import Block, blocks, damaged, whole_lines
+from kitty_host.ledger.log import FILE, Ledger
+from kitty_host.ledger.seal import digest, name_of, problems
+
+_MOST = 100
+"""Findings of one kind; who has more has a broken file, not a hundred broken lines."""
+
+
+class Line(NamedTuple):
+    """A readable line of a ledger."""
+
+    row: Row
+    number: int
+    offset: int
+
+
+class Spot(NamedTuple):
+    """A finding, and where it is in the file: the line, from 1, and its first byte, from 0; None where no line is meant."""
+
+    finding: Finding
+    line: int | None = None
+    byte: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {**self.finding._asdict(), "line": self.line, "byte": self.byte}
+
+
+class Verified(NamedTuple):
+    """What was read and what is wrong with it."""
+
+    rows: int
+    spots: list[Spot]
+
+    @property
+    def broken(self) -> list[Spot]:
+        """Where something is lost or changed; what the next writing command mends by itself is not."""
+        return [spot for spot in self.spots if spot.finding.severity == "block"]
+
+
+def verify(ledger: Ledger, git: Git, path: str, branches: Sequence[str] = ()) -> Verified:
+    """Look at everything that tells of a ledger.
+
+    `path` is the live file relative to the repository. In the history of `branches` and of the checkpoints each commit's ledger must
+    contain its parents' lines.
+    """
+    findings = [Spot(finding) for finding in ledger.findings()]
+    lines = list(_readable(ledger.live, findings))
+    if not _same(ledger):
+        lines += _only_in_twin(lines, list(_readable(ledger.twin, findings)))
+    findings += _repeated(lines, ledger.live)
+    places = {name_of(line.row): line for line in lines}
+    findings += _unsealed(lines, places, ledger.live)
+    findings += _forgotten(ledger, git, places)
+    findings += _history(git, [ledger.ref], FILE)
+    findings += _history(git, branches, path)
+    return Verified(len(lines), findings[:_MOST])
+
+
+def readable(path: Path) -> tuple[list[bytes], int]:
+    """The whole lines of a file that can be read, and how many cannot; none where there is no file."""
+    good: list[bytes] = []
+    endless: list[KittyError] = []
+    bad = 0
+    if path.exists():
+        with path.open("rb") as stream:
+            for block in blocks(stream, path, endless=endless.append):
+                for line in filter(bytes.strip, whole_lines(block.content)):
+                    if _row_of(line) is None:
+                        bad += 1
+                    else:
+                        good.append(line)
+    return good, bad + len(endless)
+
+
+def _row_of(line: bytes) -> Row | None:
+    try:
+        row: Row = parse(line)
+        decode(row)
+    except (ValueError, BadRow, RecursionError):
+        return None
+    return row
+
+
+def _readable(path: Path, findings: list[Spot]) -> Iterator[Line]:
+    """The lines that can be read; those that cannot are findings."""
+
+    def endless(error: KittyError) -> None:
+        findings.append(_spot(error))
+
+    try:
+        with path.open("rb") as stream:
+            for block in blocks(stream, path, endless=endless):
+                yield from _rows(block, path, findings)
+    except FileNotFoundError:
+        return
+
+
+def _rows(block: Block, path: Path, findings: list[Spot]) -> Iterator[Line]:
+    number, offset = block.number, block.offset
+    for text in whole_lines(block.content):
+        number += 1
+        if text.strip():
+            try:
+                row = parse(text)
+                decode(row)
+            except (ValueError, BadRow, RecursionError) as error:
+                refusal = damaged(path, number, offset, text, error)
+                findings.append(_spot(refusal))
+            else:
+                yield Line(row, number, offset)
+        offset += len(text) + 1
+
+
+def _spot(error: KittyError) -> Spot:
+    finding = Finding(error.code, error.message, error.hint, "block", FILE)
+    return Spot(finding, error.details["line"], error.details["byte"])
+
+
+def _same(ledger: Ledger) -> bool:
+    return not any(finding.code == "LEDGER_NAMES" for finding in ledger.findings())
+
+
+def _only_in_twin(lines: list[Line], others: list[Line]) -> list[Line]:
+    known = {name_of(line.row) for line in lines}
+    return [line for line in others if name_of(line.row) not in known]
+
+
+def _repeated(lines: list[Line], path: Path) -> Iterator[Spot]:
+    """Lines that say again what another said, as a merge of Git leaves them, and ids that say two things."""
+    first: dict[str, Line] = {}
+    for line in lines:
+        known = first.setdefault(name_of(line.row), line)
+        if known is line:
+            continue
+        place = f"{path}, line {line.number} (byte {line.offset})"
+        if known.row == line.row:
+            finding = Finding(
+                "LEDGER_REPEATED",
+                f"{place}: repeats line {known.number}",
+                "nothing to do: it counts once",
+                "warn",
+                FILE,
+            )
+        else:
+            finding = Finding(
+                "EVENT_ID_CONFLICT",
+                f"{place}: event {event_id_of(line.row)} says something else in line {known.number}",
+                "compare the two lines and take the wrong one out by hand",
+                "block",
+                FILE,
+            )
+        yield Spot(finding, line.number, line.offset)
+
+
+def _unsealed(lines: list[Line], places: dict[str, Line], path: Path) -> Iterator[Spot]:
+    for problem in problems([line.row for line in lines]):
+        if problem.gone:
+            yield _gone(f"event {problem.event_id}, which the seal {problem.seal} names, is gone")
+        else:
+            line = places[problem.event_id]
+            yield _changed(path, line, f"it is not what the seal {problem.seal} sealed")
+
+
+def _forgotten(ledger: Ledger, git: Git, places: dict[str, Line]) -> Iterator[Spot]:
+    """Lines of the last checkpoint that are gone or changed."""
+    offset = 0
+    for number, text in enumerate(ledger.lines_at(git, ledger.ref), 1):
+        row = _row_of(text) if text.strip() else None
+        if row is not None:
+            known = places.get(name_of(row))
+            if known is None:
+                yield _gone(
+                    f"line {number} (byte {offset}) of {ledger.ref}, event {event_id_of(row)}, is gone", number, offset
+                )
+            elif known.row != row:
+                yield _changed(ledger.live, known, f"it is not what {ledger.ref} has")
+        offset += len(text) + 1
+
+
+def _gone(what: str, line: int | None = None, byte: int | None = None) -> Spot:
+    finding = Finding("LEDGER_ROWS_GONE", what, "bring it back: kitty ledger repair --from-checkpoint", "block", FILE)
+    return Spot(finding, line, byte)
+
+
+def _changed(path: Path, line: Line, what: str) -> Spot:
+    finding = Finding(
+        "LEDGER_CHANGED",
+        f"{path}, line {line.number} (byte {line.offset}), event {event_id_of(line.row)}: {what}",
+        "bring it back: kitty ledger repair --from-checkpoint",
+        "block",
+        FILE,
+    )
+    return Spot(finding, line.number, line.offset)
+
+
+# Every commit against its parents
+
+
+def _history(git: Git, revisions: Sequence[str], path: str) -> Iterator[Spot]:
+    """Commits whose ledger lacks lines that a parent's has. Branches from which the file is gone altogether tell nothing."""
+    known = [revision for revision in revisions if git.commit_of(revision)]
+    if not known:
+        return
+    commits = [line.split(" ") for line in git.lines("rev-list", "--full-history", "--parents", *known, "--", path)]
+    contents = _contents(git, [commit for commit, *_ in commits], path)
+    for commit, *parents in commits:
+        mine = contents.get(commit)
+        for parent in parents:
+            theirs = contents.get(parent)
+            if mine is None or theirs is None or mine.startswith(theirs):
+                continue
+            kept = {_known_by(line) for line in whole_lines(mine)}
+            lost = [(number, line) for number, line in enumerate(whole_lines(theirs), 1) if _known_by(line) not in kept]
+            if lost:
+                number, line = lost[0]
+                row: Any = _row_of(line) or {}
+                yield _gone(
+                    f"commit {commit[:12]} lacks {len(lost)} of the ledger's lines that its parent {parent[:12]} has, the first "
+                    f"being line {number} (event {event_id_of(row)})"
+                )
+
+
+def _known_by(line: bytes) -> str:
+    row = _row_of(line)
+    return digest(row) if row is not None else line.decode(errors="surrogateescape")
+
+
+def _contents(git: Git, commits: Sequence[str], path: str) -> dict[str, bytes]:
+    """The ledger in each of some commits."""
+    asked = "".join(f"{commit}:{path}\n" for commit in commits).encode()
+    blobs = git.lines("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=asked)
+    named = {commit: line.split(" ")[0] for commit, line in zip(commits, blobs, strict=True) if line.endswith(" blob")}
+    read = {blob: git.run("cat-file", "blob", blob).stdout for blob in set(named.values())}
+    return {commit: read[blob] for commit, blob in named.items()}
