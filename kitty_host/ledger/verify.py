@@ -61,8 +61,9 @@ def verify(ledger: Ledger, git: Git, path: str, branches: Sequence[str] = ()) ->
         lines += _only_in_twin(lines, list(_readable(ledger.twin, findings)))
     findings += _repeated(lines, ledger.live)
     places = {name_of(line.row): line for line in lines}
-    findings += _unsealed(lines, places, ledger.live)
     findings += _forgotten(ledger, git, places)
+    told = {spot.line for spot in findings}
+    findings += [spot for spot in _unsealed(lines, places, ledger.live) if spot.line not in told]
     findings += _history(git, [ledger.ref], FILE)
     findings += _history(git, branches, path)
     return Verified(len(lines), findings[:_MOST])
@@ -167,7 +168,11 @@ def _repeated(lines: list[Line], path: Path) -> Iterator[Spot]:
 def _unsealed(lines: list[Line], places: dict[str, Line], path: Path) -> Iterator[Spot]:
     for problem in problems([line.row for line in lines]):
         if problem.gone:
-            yield _gone(f"event {problem.event_id}, which the seal {problem.seal} names, is gone")
+            # Ids ascend where nothing was merged, so this is where it stood, or near it.
+            later = next((line for line in lines if event_id_of(line.row) > problem.event_id), None)
+            where = f"before line {later.number} (byte {later.offset})" if later else "at the end"
+            what = f"{path}: event {problem.event_id}, which the seal {problem.seal} names, is gone {where}"
+            yield _gone(what, *(later[1:] if later else ()))
         else:
             line = places[problem.event_id]
             yield _changed(path, line, f"it is not what the seal {problem.seal} sealed")

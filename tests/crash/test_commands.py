@@ -165,7 +165,7 @@ def test_bringing_rows_back_can_be_killed_anywhere_and_done_again(
     mission.ledger.checkpoint(mission.repo.git, "before\n")
     assert project.kitty("note", "WP01", "after the checkpoint").exit_code == 0
     wanted = sorted(mission.ledger.lines())
-    gone, *left = mission.ledger.lines()
+    _gone, *left = mission.ledger.lines()
     mission.ledger.live.write_bytes(b"".join(line + b"\n" for line in (*left, b"{damaged")))
     arguments = [sys.executable, "-m", "kitty_host", "ledger", "repair", "--from-checkpoint", "--json"]
     copy(project.root, tmp_path / "whole")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -216,6 +218,19 @@ def test_cancelling_and_reopening(road: Road) -> None:
     road("reopen", "WP01", "--reason", "it is", "--mission", road.mission.slug)
     assert road.lane("WP01") == "in_progress"
     road.refuses("TRANSITION_REFUSED", "reopen", "WP01", "--reason", "again")
+
+
+@pytest.mark.slow
+def test_forty_notes_at_once_are_forty_notes(road: Road) -> None:
+    road.planned()
+    before = {path: path.read_bytes() for path in road.mission.directory.rglob("*.md")}
+    command = [sys.executable, "-m", "kitty_host", "note", "WP01", "--agent", "ada"]
+    running = [subprocess.Popen([*command, f"note {number}"], cwd=road.project.root) for number in range(40)]
+    assert {process.wait(120) for process in running} == {0}
+    known = road.state.package_state("WP01")
+    assert known is not None
+    assert sorted(known.slots["notes"]) == sorted(f"note {number}" for number in range(40))
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_notes_are_kept_in_the_ledger_and_the_file_is_untouched(road: Road) -> None:
