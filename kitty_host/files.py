@@ -10,7 +10,6 @@ import errno
 import functools
 import operator
 import os
-import secrets
 import stat
 import sys
 import time
@@ -29,7 +28,7 @@ _WAITING = 2
 
 def temporary(directory: Path) -> Path:
     """A name for a file that will be renamed or removed; it says whose it is, for `sweep`."""
-    return directory / f"{TEMPORARY_PREFIX}{_namespace()}-{os.getpid()}-{secrets.token_hex(6)}"
+    return directory / f"{TEMPORARY_PREFIX}{_namespace()}-{os.getpid()}-{os.urandom(6).hex()}"
 
 
 def sweep(directory: Path) -> None:

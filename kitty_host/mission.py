@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -16,7 +15,7 @@ from kitty_host.api import Finding, KittyError
 from kitty_host.coordination import Copy, coordination_copy
 from kitty_host.files import atomic_write, disk_errors, make_directory
 from kitty_host.inert import inert
-from kitty_host.ledger.event import Transition, ulid
+from kitty_host.ledger.event import Transition, chance, ulid
 from kitty_host.ledger.lines import whole_lines
 from kitty_host.ledger.log import FILE, Ledger
 from kitty_host.packages import Package, package_id, read_packages
@@ -130,7 +129,7 @@ def reserve(repo: Repo, slug: str) -> tuple[str, Path]:
     moment = time.time_ns() // 1_000_000
     while True:
         taken = {path.name[-8:] for path in root.iterdir()}
-        mission_id = ulid(moment, secrets.randbits(80))
+        mission_id = ulid(moment, chance(80))
         directory = root / f"{slug}-{mission_id[:8]}"
         if mission_id[:8] not in taken:
             with contextlib.suppress(FileExistsError), disk_errors(directory):

@@ -1,25 +1,46 @@
-"""The records that cross hooks. Import them inside hook bodies: they need attrs, which nothing on the start-up path may load.
+"""The records that cross hooks: the one door to all of them. Import them inside hook bodies.
 
-The plain ones, which every command needs, come from `kitty_host.mission` and `kitty_host.state` and are listed here so that
-an author finds all in one place.
+What a query needs is plain and lies here; the rest needs attrs, which takes as long as a small command, and is loaded when it is
+asked for (ADR 0006).
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
-
-from attrs import field, frozen
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kitty_host.mission import Mission as Mission
 from kitty_host.packages import Package as Package
 from kitty_host.state import Progress as Progress
 from kitty_host.state import State as State
 
+if TYPE_CHECKING:
+    from kitty_host.frozen import Acceptance as Acceptance
+    from kitty_host.frozen import Brief as Brief
+    from kitty_host.frozen import Candidate as Candidate
+    from kitty_host.frozen import Charter as Charter
+    from kitty_host.frozen import Forecast as Forecast
+    from kitty_host.frozen import Gate as Gate
+    from kitty_host.frozen import Landing as Landing
+    from kitty_host.frozen import LaneAccount as LaneAccount
+    from kitty_host.frozen import Page as Page
+    from kitty_host.frozen import PathChange as PathChange
+    from kitty_host.frozen import Section as Section
+    from kitty_host.frozen import Source as Source
+    from kitty_host.frozen import Submission as Submission
+    from kitty_host.frozen import Transport as Transport
 
-@frozen
-class Lane:
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return getattr(importlib.import_module("kitty_host.frozen"), name)
+
+
+class Lane(NamedTuple):
     """Work packages that share a branch and a worktree, in the order in which they are worked on."""
 
     lane_id: str
@@ -34,8 +55,7 @@ class Lane:
     branch: str = ""
 
 
-@frozen
-class Lanes:
+class Lanes(NamedTuple):
     """The lanes of a mission, as `lanes.json` keeps them."""
 
     lanes: tuple[Lane, ...]
@@ -51,8 +71,7 @@ class Lanes:
         return next((lane for lane in self.lanes if wp_id in lane.wp_ids), None)
 
 
-@frozen
-class Workspace:
+class Workspace(NamedTuple):
     """Where a work package is worked on."""
 
     wp_id: str
@@ -64,114 +83,12 @@ class Workspace:
     """The commit that the work starts from."""
     head: str
     """The commit that the lane is at."""
-    env: Mapping[str, str] = field(factory=dict)
+    env: Mapping[str, str] = MappingProxyType({})
     """What every process of the lane gets to see."""
     notes: tuple[str, ...] = ()
 
 
-@frozen
-class Submission:
-    """What a work package has to show for review."""
-
-    wp_id: str
-    head: str
-    commits: tuple[str, ...]
-    """Oldest first; none where nothing changed."""
-    paths: tuple[str, ...]
-    findings: tuple[Any, ...] = ()
-    """Such as paths that another live lane owns."""
-
-
-@frozen
-class Candidate:
-    """The merged result, built aside from objects only."""
-
-    mission: Mission
-    key: str
-    """What an acceptance names: a hash over target, heads and tree."""
-    target: str
-    """The full ref."""
-    old: str
-    tip: str
-    """The commit of the merged result; `old` where there is nothing to land."""
-    tree: str
-    """Its tree without this mission's own records; part of the key."""
-    heads: tuple[tuple[str, str], ...]
-    """Lane ids and commits, in the order in which they are chained."""
-    strategy: str = "merge"
-    gates: tuple[str, ...] = ()
-    """The gates that the acceptance of this candidate passed."""
-
-
-@frozen
-class PathChange:
-    """How one path of a lane got into the landed tree. Blobs are object ids, empty for "none"."""
-
-    path: str
-    old: str
-    new: str
-    how: str
-    """`lane`: as the lane has it; `merged`: both sides changed it; `already`: the target had it."""
-
-
-@frozen
-class LaneAccount:
-    """Everything one lane contributes."""
-
-    lane_id: str
-    head: str
-    wp_ids: tuple[str, ...]
-    commits: tuple[str, ...]
-    paths: tuple[PathChange, ...]
-
-
-@frozen
-class Landing:
-    """A mission on its target. `new` is None in what is stored, because a file cannot name the commit that holds it."""
-
-    mission_id: str
-    target: str
-    old: str
-    new: str | None
-    strategy: str
-    lanes: tuple[LaneAccount, ...]
-    gates: tuple[str, ...] = ()
-    event_id: str = ""
-    rescued: tuple[str, ...] = ()
-    """Where ignored files were moved that were in the way; not stored."""
-
-
-@frozen
-class Forecast:
-    """Whether the lanes fit together as they are now."""
-
-    clean: bool
-    conflicts: tuple[Mapping[str, Any], ...] = ()
-
-
-@frozen
-class Source:
-    """Something that may be a foreign plan: where it came from, and its bytes."""
-
-    name: str
-    """As the user spelt it; show it through `inert`."""
-    content: bytes
-
-
-@frozen
-class Brief:
-    """A foreign plan that was taken in. `text` is untrusted."""
-
-    name: str
-    text: str
-    sha256: str
-    size_bytes: int
-    title: str = ""
-    extra: Mapping[str, Any] = field(factory=dict)
-
-
-@frozen
-class Step:
+class Step(NamedTuple):
     """One step of a mission type. `per_package` steps are repeated for every work package."""
 
     id: str
@@ -182,8 +99,7 @@ class Step:
     per_package: bool = False
 
 
-@frozen
-class MissionType:
+class MissionType(NamedTuple):
     """A way to run a mission."""
 
     key: str
@@ -194,8 +110,7 @@ class MissionType:
     """The file or distribution it comes from."""
 
 
-@frozen
-class Decision:
+class Decision(NamedTuple):
     """What an agent should do next, as `kitty next --json` prints it."""
 
     kind: str
@@ -212,7 +127,7 @@ class Decision:
     prompt_file: str | None = None
     reason: str | None = None
     guard_failures: tuple[str, ...] = ()
-    progress: Mapping[str, Any] = field(factory=dict)
+    progress: Mapping[str, Any] = MappingProxyType({})
     run_id: str | None = None
     step_id: str | None = None
     decision_id: str | None = None
@@ -221,64 +136,3 @@ class Decision:
     notes: str | None = None
     is_query: bool = False
     preview_step: str | None = None
-
-
-@frozen
-class Section:
-    """A part of the governance that an agent is given for one action."""
-
-    anchor: str
-    title: str
-    body: str
-    directives: tuple[str, ...] = ()
-    tactics: tuple[str, ...] = ()
-    styleguides: tuple[str, ...] = ()
-    critical: bool = False
-    """Kept whole in compact mode."""
-
-
-@frozen
-class Charter:
-    """Everything that governs one action, before it is rendered."""
-
-    action: str
-    sections: tuple[Section, ...]
-
-
-@frozen
-class Gate:
-    """A check of a candidate that can fail."""
-
-    name: str
-    ok: bool
-    reason: str = ""
-    command: str = ""
-    exit_code: int | None = None
-    tests: int | None = None
-    commit: str = ""
-
-
-@frozen
-class Acceptance:
-    """That a candidate passed its gates: the payload of a `CandidateAccepted` row."""
-
-    key: str
-    gates: tuple[Gate, ...]
-    actor: str
-
-
-@frozen
-class Page:
-    """A rendered board."""
-
-    html: str
-
-
-class Transport(Protocol):
-    """An authenticated connection to one issuer."""
-
-    def request(
-        self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None
-    ) -> tuple[int, bytes]:
-        """Send one request; status and body."""
-        ...

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
 from typing import Any
 
 import click
@@ -102,6 +101,7 @@ def _print(code: str, message: str, hint: str, details: dict[str, Any], as_json:
 
 def _write_log(error: BaseException) -> str:
     import time
+    import traceback
     from pathlib import Path
 
     from platformdirs import user_log_path

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import re
-import secrets
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -210,17 +210,22 @@ def new_id(after: str = "") -> str:
 
     So the ids of one ledger ascend although many write at once and clocks differ, and a new one needs no comparison with all the others.
     """
-    made = ulid(time.time_ns() // 1_000_000, secrets.randbits(80))
+    made = ulid(time.time_ns() // 1_000_000, chance(80))
     if made > after or not _ULID.fullmatch(after):
         return made
     number = functools.reduce(lambda sum_, digit: sum_ << 5 | _CROCKFORD.index(digit), after, 0)
     # A step of chance, so that two clones that go on from one row do not mint the same ids.
-    return ulid(*divmod(number + 1 + secrets.randbits(64), 1 << 80))
+    return ulid(*divmod(number + 1 + chance(64), 1 << 80))
 
 
-def ulid(milliseconds: int, chance: int) -> str:
-    """The 26 characters of a ULID."""
-    number = (milliseconds & (1 << 48) - 1) << 80 | chance & (1 << 80) - 1
+def chance(bits: int) -> int:
+    """That many random bits; `secrets` would import all of `random` and `hashlib` for them."""
+    return int.from_bytes(os.urandom(bits // 8))
+
+
+def ulid(milliseconds: int, rest: int) -> str:
+    """The 26 characters of a ULID: 48 bits of time, 80 of something else."""
+    number = (milliseconds & (1 << 48) - 1) << 80 | rest & (1 << 80) - 1
     return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -5, -5))
 
 

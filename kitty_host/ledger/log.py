@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -313,7 +312,7 @@ class Ledger:
                     os.close(descriptor)
                 return
             make_directory(self._torn)
-            copy_rest(name, whole, self._torn / f"{self.live.parent.name}-{secrets.token_hex(6)}.part")
+            copy_rest(name, whole, self._torn / f"{self.live.parent.name}-{os.urandom(6).hex()}.part")
             descriptor = os.open(name, os.O_WRONLY)
             try:
                 os.ftruncate(descriptor, whole)
@@ -324,7 +323,7 @@ class Ledger:
     def keep_aside(self) -> Path:
         """Copy both names' files to where torn tails are kept, under the lock; returns where the live one went."""
         make_directory(self._torn)
-        kept = self._torn / f"{self.live.parent.name}-{secrets.token_hex(6)}.jsonl"
+        kept = self._torn / f"{self.live.parent.name}-{os.urandom(6).hex()}.jsonl"
         for name, copy in ((self.twin, kept.with_suffix(".twin.jsonl")), (self.live, kept)):
             if name.exists():
                 copy_rest(name, 0, copy)

@@ -5,7 +5,6 @@ Allocating is idempotent and safe under many at once; planning artefacts have no
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 
@@ -125,6 +124,8 @@ def environment(mission: Mission, lane_id: str) -> dict[str, str]:
     """What the processes of a lane get to see: a test database of their own, legal in PostgreSQL and MySQL."""
     name = re.sub(r"[^a-z0-9_]+", "_", f"test_{mission.slug}_{lane_id}".lower())
     if len(name) > _LONGEST_NAME:
+        import hashlib
+
         digest = hashlib.sha256(name.encode()).hexdigest()[:10]
         name = f"{name[: _LONGEST_NAME - 11]}_{digest}"
     return {DATABASE: name}

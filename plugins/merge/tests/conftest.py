@@ -40,10 +40,8 @@ class Yard:
     def plan(self, *packages: Mapping[str, Any], **meta: Any) -> Mission:
         """A mission with these work packages, finalized."""
         mission: Mission = self.project.mission("demo", packages, **meta)
-        from attrs import evolve
-
         lanes = plan(mission.packages, mission)
-        write_lanes(mission, evolve(lanes, planning_commit=self.project.git("rev-parse", "HEAD")))
+        write_lanes(mission, lanes._replace(planning_commit=self.project.git("rev-parse", "HEAD")))
         self.project.git("add", "--", "kitty-specs/*/lanes.json")
         self.project.git("commit", "--quiet", "-m", "lanes")
         for one in mission.packages:

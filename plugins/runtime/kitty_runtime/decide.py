@@ -11,10 +11,9 @@ from kitty_host.ledger.machine import BLOCKED, CLAIMED, FOR_REVIEW, GENESIS, IN_
 from kitty_host.packages import Package
 from kitty_host.records import Decision
 from kitty_host.state import State, dependencies_missing
-from kitty_runtime.artefacts import PLAN as PLAN_FILE
-from kitty_runtime.artefacts import SPEC, missing, missing_tasks
-from kitty_runtime.implement import occupied
-from kitty_runtime.packages import implementer, same
+from kitty_runtime.completeness import PLAN as PLAN_FILE
+from kitty_runtime.completeness import SPEC, missing, missing_tasks
+from kitty_runtime.packages import implementer, occupied, same
 from kitty_runtime.types import ACCEPT, IMPLEMENT, MERGE, PLAN, REVIEW, SPECIFY, TASKS
 
 NOT_STARTED, DONE = "not_started", "done"
@@ -204,9 +203,7 @@ def _go(state: State, position: Position, notes: str | None = None) -> Decision:
 
 
 def _with_step(decision: Decision, run: str | None, step_id: str) -> Decision:
-    from attrs import evolve
-
-    return evolve(decision, run_id=run, step_id=step_id, decision_id=f"{step_id}.{decision.mission_state}")
+    return decision._replace(run_id=run, step_id=step_id, decision_id=f"{step_id}.{decision.mission_state}")
 
 
 def _decision(state: State, kind: str, at: str, wp_id: str | None, **fields: Any) -> Decision:

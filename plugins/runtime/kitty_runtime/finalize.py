@@ -16,8 +16,8 @@ from kitty_host.packages import Package
 from kitty_host.records import Lanes
 from kitty_host.report import counted, note
 from kitty_host.state import State
-from kitty_runtime.artefacts import PLAN, SPEC, missing
 from kitty_runtime.commits import commit_files
+from kitty_runtime.completeness import PLAN, SPEC, missing
 from kitty_runtime.packages import outside
 
 ACTOR = "finalize-tasks"
@@ -120,13 +120,12 @@ def _findings(mission: Mission) -> list[Finding]:
 
 
 def _write(call: Invocation, mission: Mission, lanes: Lanes) -> None:
-    from attrs import evolve
 
     repo = call.repo
     files = [repo.relative(mission.directory / package.path) for package in mission.packages]
     commit_files(repo, [repo.relative(mission.directory / META), *files], f"Work packages of {mission.slug}")
     planned = lanes.planning_commit or repo.git.out("rev-parse", "HEAD")
-    write_lanes(mission, evolve(lanes, planning_commit=planned))
+    write_lanes(mission, lanes._replace(planning_commit=planned))
     commit_files(repo, [repo.relative(mission.directory / FILE)], f"Lanes of {mission.slug}")
     repo.git.run("update-ref", plan_ref(mission), "HEAD")
     emit(call.plugins, mission, lambda state: [row for package in mission.packages for row in _seed(state, package)])

@@ -11,18 +11,16 @@ import click
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
 from kitty_host.inert import inert
-from kitty_host.lanes import lane_ids
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, annotation
-from kitty_host.ledger.machine import BLOCKED, CLAIMED, FOR_REVIEW, IN_PROGRESS, IN_REVIEW, PLANNED
+from kitty_host.ledger.machine import BLOCKED, CLAIMED, IN_PROGRESS, PLANNED
 from kitty_host.mission import Mission
 from kitty_host.packages import Package
 from kitty_host.records import Workspace
 from kitty_host.state import State, dependencies_missing
-from kitty_runtime.packages import implementer, refuse, row, same, way_on
+from kitty_runtime.packages import implementer, occupied, refuse, row, same, way_on
 
 FAILED = "worktree_alloc_failed"
-ACTIVE = (CLAIMED, IN_PROGRESS, FOR_REVIEW, IN_REVIEW)
 
 
 @command("implement", mission=True, agent=True)
@@ -114,13 +112,3 @@ def claim(state: State, package: Package, actor: str) -> list[Row]:
         row(state, package, CLAIMED, actor, policy_metadata={"agent": actor}),
         row(state, package, IN_PROGRESS, actor, source=CLAIMED),
     ]
-
-
-def occupied(state: State, package: Package) -> str | None:
-    """The work package of the same lane that somebody is at; planning artefacts share a lane too."""
-    lanes = lane_ids(state.mission)
-    own = lanes.get(package.wp_id)
-    for wp_id, lane_id in lanes.items():
-        if lane_id == own and wp_id != package.wp_id and state.lane(wp_id) in ACTIVE:
-            return wp_id
-    return None

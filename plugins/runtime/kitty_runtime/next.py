@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 import click
-from attrs import asdict, evolve
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
 from kitty_host.files import atomic_write
 from kitty_host.inert import inert
-from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import STEP_ANSWERED, STEP_ISSUED, Row, envelope, new_id
-from kitty_host.records import Charter, Decision
+from kitty_host.records import Decision
 from kitty_host.state import State
 from kitty_runtime.decide import open_step, run_id, step_of, unmet
 from kitty_runtime.types import IMPLEMENT
@@ -41,7 +38,7 @@ def next_(call: Invocation, result: str | None) -> None:
     call.agent = call.actor()
     decision = _ask(call, _state(call)) if result is None else _advance(call, result)
     decision = _placed(call, decision)
-    call.show({"schema": "kitty.next/1", **asdict(decision)}, _told(call, decision))
+    call.show({"schema": "kitty.next/1", **decision._asdict()}, _told(call, decision))
     if result is not None and decision.kind == "blocked":
         click.get_current_context().exit(1)
 
@@ -56,7 +53,7 @@ def _ask(call: Invocation, state: State) -> Decision:
     decision: Decision = call.plugins.required("kitty_next", state=state)
     if decision.step_id:
         prompt = _prompt_file(call, decision.step_id)
-        decision = evolve(decision, prompt_file=str(prompt) if prompt.is_file() else None)
+        decision = decision._replace(prompt_file=str(prompt) if prompt.is_file() else None)
     return decision
 
 
@@ -72,6 +69,8 @@ def _advance(call: Invocation, result: str) -> Decision:
 
 
 def _recorded(call: Invocation, seen: State, rows: list[Row]) -> bool:
+    from kitty_host.ledger.emit import emit
+
     return bool(
         emit(call.plugins, call.mission, lambda state: rows if state.last_event_id == seen.last_event_id else [])
     )
@@ -101,8 +100,7 @@ def _rows(call: Invocation, state: State, decision: Decision) -> tuple[list[Row]
         rows.append({**envelope(STEP_ISSUED, payload, aggregate_id=mission.mission_id), "event_id": step_id})
         run = run_id(state) or step_id
         prompt = _prompt_file(call, step_id)
-        decision = evolve(
-            decision,
+        decision = decision._replace(
             run_id=run,
             step_id=step_id,
             decision_id=f"{step_id}.{decision.mission_state}",
@@ -120,8 +118,8 @@ def _placed(call: Invocation, decision: Decision) -> Decision:
     workspace = call.plugins.first("kitty_find_workspace", package=package, mission=call.mission)
     if package.planning:
         note = f"work in the canonical checkout, {call.repo.root}, on: {', '.join(package.owned_files)}"
-        return evolve(decision, notes="; ".join(filter(None, [decision.notes, note])))
-    return evolve(decision, workspace_path=str(workspace.path) if workspace and workspace.path else None)
+        return decision._replace(notes="; ".join(filter(None, [decision.notes, note])))
+    return decision._replace(workspace_path=str(workspace.path) if workspace and workspace.path else None)
 
 
 def _prompt_file(call: Invocation, step_id: str) -> Path:
@@ -139,6 +137,8 @@ def _prompt(call: Invocation, decision: Decision) -> str:
         lines += [f"Work package: {package.wp_id}, {inert(package.title, prose=True)}"]
         lines += [f"Owned files: {', '.join(package.owned_files)}"]
         lines += [f"Its description: {call.mission.directory / package.path}", ""]
+    from kitty_host.records import Charter
+
     sections = tuple(call.plugins.collect("kitty_charter_sections", action=decision.mission_state))
     if sections:
         text = call.plugins.first(
@@ -150,6 +150,8 @@ def _prompt(call: Invocation, decision: Decision) -> str:
 
 def _how(call: Invocation, step: str, decision: Decision) -> str:
     """The commands of a step, as they can be typed; the mission is named where the caller had to name it."""
+    import shlex
+
     text = _HOW.get(step, "").format(wp_id=decision.wp_id, agent=shlex.quote(decision.agent))
     named = f" --mission {call.mission.slug}" if call.selector or call.feature else ""
     return re.sub(r"(kitty [a-z]+[^;&.]*?)(?=;| &&|$)", rf"\1{named}", text)

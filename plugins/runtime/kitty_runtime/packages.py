@@ -8,11 +8,15 @@ import click
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation
+from kitty_host.lanes import lane_ids
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, transition
-from kitty_host.ledger.machine import FOR_REVIEW, GENESIS, IN_REVIEW, SETTLED
+from kitty_host.ledger.machine import CLAIMED, FOR_REVIEW, GENESIS, IN_PROGRESS, IN_REVIEW, SETTLED
 from kitty_host.packages import Package
 from kitty_host.state import State
+
+ACTIVE = (CLAIMED, IN_PROGRESS, FOR_REVIEW, IN_REVIEW)
+"""Lanes in which somebody is at the work."""
 
 
 def row(state: State, package: Package, target: str, actor: str, *, source: str | None = None, **fields: Any) -> Row:
@@ -86,3 +90,13 @@ def way_on(lane: str, wp_id: str) -> str:
 def checkpoint(call: Invocation, what: str) -> None:
     """Commit the ledger to its ref."""
     call.mission.ledger.checkpoint(call.repo.git, f"{what}\n")
+
+
+def occupied(state: State, package: Package) -> str | None:
+    """The work package of the same lane that somebody is at; planning artefacts share a lane too."""
+    lanes = lane_ids(state.mission)
+    own = lanes.get(package.wp_id)
+    for wp_id, lane_id in lanes.items():
+        if lane_id == own and wp_id != package.wp_id and state.lane(wp_id) in ACTIVE:
+            return wp_id
+    return None

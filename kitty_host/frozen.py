@@ -1,0 +1,172 @@
+"""The attrs records that cross hooks; authors import them from `kitty_host.records`, which loads this module when one is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from attrs import field, frozen
+
+from kitty_host.mission import Mission
+
+
+@frozen
+class Submission:
+    """What a work package has to show for review."""
+
+    wp_id: str
+    head: str
+    commits: tuple[str, ...]
+    """Oldest first; none where nothing changed."""
+    paths: tuple[str, ...]
+    findings: tuple[Any, ...] = ()
+    """Such as paths that another live lane owns."""
+
+
+@frozen
+class Candidate:
+    """The merged result, built aside from objects only."""
+
+    mission: Mission
+    key: str
+    """What an acceptance names: a hash over target, heads and tree."""
+    target: str
+    """The full ref."""
+    old: str
+    tip: str
+    """The commit of the merged result; `old` where there is nothing to land."""
+    tree: str
+    """Its tree without this mission's own records; part of the key."""
+    heads: tuple[tuple[str, str], ...]
+    """Lane ids and commits, in the order in which they are chained."""
+    strategy: str = "merge"
+    gates: tuple[str, ...] = ()
+    """The gates that the acceptance of this candidate passed."""
+
+
+@frozen
+class PathChange:
+    """How one path of a lane got into the landed tree. Blobs are object ids, empty for "none"."""
+
+    path: str
+    old: str
+    new: str
+    how: str
+    """`lane`: as the lane has it; `merged`: both sides changed it; `already`: the target had it."""
+
+
+@frozen
+class LaneAccount:
+    """Everything one lane contributes."""
+
+    lane_id: str
+    head: str
+    wp_ids: tuple[str, ...]
+    commits: tuple[str, ...]
+    paths: tuple[PathChange, ...]
+
+
+@frozen
+class Landing:
+    """A mission on its target. `new` is None in what is stored, because a file cannot name the commit that holds it."""
+
+    mission_id: str
+    target: str
+    old: str
+    new: str | None
+    strategy: str
+    lanes: tuple[LaneAccount, ...]
+    gates: tuple[str, ...] = ()
+    event_id: str = ""
+    rescued: tuple[str, ...] = ()
+    """Where ignored files were moved that were in the way; not stored."""
+
+
+@frozen
+class Forecast:
+    """Whether the lanes fit together as they are now."""
+
+    clean: bool
+    conflicts: tuple[Mapping[str, Any], ...] = ()
+
+
+@frozen
+class Source:
+    """Something that may be a foreign plan: where it came from, and its bytes."""
+
+    name: str
+    """As the user spelt it; show it through `inert`."""
+    content: bytes
+
+
+@frozen
+class Brief:
+    """A foreign plan that was taken in. `text` is untrusted."""
+
+    name: str
+    text: str
+    sha256: str
+    size_bytes: int
+    title: str = ""
+    extra: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
+class Section:
+    """A part of the governance that an agent is given for one action."""
+
+    anchor: str
+    title: str
+    body: str
+    directives: tuple[str, ...] = ()
+    tactics: tuple[str, ...] = ()
+    styleguides: tuple[str, ...] = ()
+    critical: bool = False
+    """Kept whole in compact mode."""
+
+
+@frozen
+class Charter:
+    """Everything that governs one action, before it is rendered."""
+
+    action: str
+    sections: tuple[Section, ...]
+
+
+@frozen
+class Gate:
+    """A check of a candidate that can fail."""
+
+    name: str
+    ok: bool
+    reason: str = ""
+    command: str = ""
+    exit_code: int | None = None
+    tests: int | None = None
+    commit: str = ""
+
+
+@frozen
+class Acceptance:
+    """That a candidate passed its gates: the payload of a `CandidateAccepted` row."""
+
+    key: str
+    gates: tuple[Gate, ...]
+    actor: str
+
+
+@frozen
+class Page:
+    """A rendered board."""
+
+    html: str
+
+
+class Transport(Protocol):
+    """An authenticated connection to one issuer."""
+
+    def request(
+        self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Send one request; status and body."""
+        ...
