@@ -100,9 +100,11 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
-        return report.USAGE
+        code = report.USAGE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one door
-        return report.leave(error, plugins, _wants_json(arguments))
+        code = report.leave(error, plugins, _wants_json(arguments))
+    for note in plugins.notes if plugins else ():
+        report.note(note)
     return code
 
 

@@ -39,6 +39,7 @@ class Invocation:
 
     def __init__(self, plugins: Plugins, *, json: bool = False) -> None:
         self.plugins = plugins
+        self.plugins.ask_limit(self._plugin_seconds)
         self.json = json
         self.agent: str | None = None
         self.selector: str | None = None
@@ -111,6 +112,16 @@ class Invocation:
     def show(self, payload: dict[str, Any], text: str = "") -> None:
         """Print the result."""
         report.show(payload, text, self.json)
+
+    def _plugin_seconds(self) -> float:
+        """The time limit on plugins here. Errors: `CONFIG_INVALID`."""
+        from kitty_host.containment import configured_seconds, default_seconds
+
+        try:
+            place = self.place
+        except KittyError:  # no repository, which is for the command to say if it minds
+            return default_seconds()
+        return configured_seconds(place) if place.initialized else default_seconds()
 
     def _claimer(self) -> str:
         if self.place.here == self.place.root or not self.place.initialized:

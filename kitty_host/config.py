@@ -107,10 +107,17 @@ def structure(value: Any, record: type[Section], *, where: str, path: Path, code
     try:
         return converter().structure(value, record)
     except Exception as error:
-        said = transform_error(error, path=where or "$")[0].replace(" @ ", " at ")
+        said = transform_error(error, path=where or "$", format_exception=_worded)[0].replace(" @ ", " at ")
         raise KittyError(
             code, f"{path}: {said}", f"correct {where or 'the value'} in {path.name}", path=str(path), key=where
         ) from error
+
+
+def _worded(error: BaseException, kind: type[Any] | None) -> str:
+    """As cattrs puts it, but what a validator of the record says is not lost."""
+    from cattrs.v import format_exception
+
+    return str(error.args[0]) if isinstance(error, ValueError) and error.args else format_exception(error, kind)
 
 
 @cache
@@ -137,11 +144,17 @@ def _list_of(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:
 
 def _listed(value: Any) -> list[Any] | tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{value!r} is not a list")
+        raise ValueError(f"{_short(value)} is not a list")
     return value
+
+
+def _short(value: Any) -> str:
+    """`reprlib` shows six of each of six levels, which is many."""
+    text = reprlib.repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def _exactly(value: Any, kind: type[Any]) -> Any:
     if type(value) is kind or (kind is float and type(value) is int):
         return value
-    raise ValueError(f"{reprlib.repr(value)} is not {'an' if kind is int else 'a'} {kind.__name__}")
+    raise ValueError(f"{_short(value)} is not {'an' if kind is int else 'a'} {kind.__name__}")

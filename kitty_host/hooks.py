@@ -2,7 +2,8 @@
 
 Each docstring says when the hook is called, who wins where several answer, and what a failure means, and ends with an
 example that is run as a test. Records come from :mod:`kitty_host.records`, imported inside the body. Nothing is registered:
-a hook returns values.
+a hook returns values. What a hook prints goes to standard error; beyond 64 KiB in one call, or 10,000 answers, it has failed. A hook
+with many answers or none has also failed when it takes longer than `plugins.timeout_seconds`.
 """
 
 from __future__ import annotations
@@ -307,7 +308,7 @@ def kitty_mission_types() -> Iterable[MissionType]:
 
     When: a mission is created, and whenever its next step is asked for.
     Wins: all are listed; two with one key refuse.
-    Failure: that type is named as invalid, the others load.
+    Failure: its types are missing and the fault is noted; the others load.
 
     >>> @hookimpl
     ... def kitty_mission_types():
@@ -385,7 +386,7 @@ def kitty_gates(candidate: Candidate) -> Iterable[Gate]:
 
     When: `kitty accept`. Where any plugin implements this, a landing needs an acceptance.
     Wins: all run; one that is not ok refuses.
-    Failure: fails closed, as a gate that is not ok.
+    Failure: fails closed, as a gate that is not ok. So does one that takes longer than `plugins.timeout_seconds`.
 
     >>> @hookimpl
     ... def kitty_gates(candidate):

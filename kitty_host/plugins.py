@@ -1,31 +1,28 @@
-"""Finds plugins, loads their manifests, calls their hooks, and keeps every fault as a line to be shown. The only module that knows pluggy.
+"""Loads the manifests of plugins, calls their hooks, and keeps every fault as a line to be shown. The only module that knows pluggy.
 
-Entry points are read from the `entry_points.txt` files on `sys.path`: `importlib.metadata` costs as much as a whole command.
+Which plugins are installed is found in :mod:`kitty_host.discovery`; what one call may take, in :mod:`kitty_host.containment`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import itertools
 import os
 import re
+import reprlib
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from kitty_host.api import Command, Finding, KittyError
+from kitty_host.containment import TimeUp, TooLong, answers, contained, default_seconds
+from kitty_host.discovery import GROUP, HOST, Entry, find_entries, own_distributions
 
-GROUP = "kitty"
 ALLOW_LIST = "KITTY_PLUGINS"
-HOST = "kitty-host"
-
-
-class Entry(NamedTuple):
-    """One entry point of the group `kitty`."""
-
-    name: str
-    target: str
-    distribution: str
-    version: str
+LINE = 500
+"""How much of an error's text is shown."""
 
 
 class Fault(NamedTuple):
@@ -34,6 +31,14 @@ class Fault(NamedTuple):
     plugin: str
     distribution: str
     message: str
+
+
+class Loading(NamedTuple):
+    """What it took to import a manifest."""
+
+    seconds: float
+    modules: tuple[str, ...]
+    """What it brought in, itself included; not what an earlier manifest had brought in already."""
 
 
 class Claim(NamedTuple):
@@ -47,7 +52,7 @@ class PluginFault(Exception):
     """A hook of a plugin failed where there is no going on without it; exit code 3."""
 
     def __init__(self, plugin: str, hook: str, cause: BaseException) -> None:
-        super().__init__(f"plugin {plugin}: {hook} failed: {_said(cause)}")
+        super().__init__(_failure(plugin, hook, cause))
         self.plugin = plugin
 
 
@@ -60,13 +65,23 @@ class Plugins:
         from kitty_host import hooks
 
         self.entries: dict[str, Entry] = {}
+        """What is loaded, by name."""
+        self.failed: list[Entry] = []
+        self.not_allowed: list[Entry] = []
+        self.loadings: dict[str, Loading] = {}
         self.faults: list[Fault] = []
+        self.notes: list[str] = []
+        """Failures that no answer shows, one line each, for whoever started the command."""
+        self._seconds = default_seconds()
+        self._ask_limit: Callable[[], float] | None = None
+        self._stuck: dict[tuple[str, str], TooLong] = {}
+        self._claims: tuple[dict[str, Claim], dict[str, list[Claim]]] | None = None
         self._owners: dict[str, str] = {}
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(hooks)
         found = list(entries)
         if len({entry.name for entry in found}) < len(found):
-            own = _own_distributions()
+            own = own_distributions()
             found.sort(key=lambda entry: entry.distribution not in own)
         for entry in found:
             self._load(entry)
@@ -76,9 +91,15 @@ class Plugins:
         """Every installed plugin that the environment variable `KITTY_PLUGINS` allows; the host's own commands are always there."""
         allowed = os.environ.get(ALLOW_LIST)
         names = None if allowed is None else {name.strip() for name in allowed.split(",")}
-        return cls(
-            entry for entry in find_entries() if names is None or entry.name in names or entry.distribution == HOST
-        )
+        found = find_entries()
+        wanted = [entry for entry in found if names is None or entry.name in names or entry.distribution == HOST]
+        plugins = cls(wanted)
+        plugins.not_allowed = [entry for entry in found if entry not in wanted]
+        return plugins
+
+    def ask_limit(self, ask: Callable[[], float]) -> None:
+        """From now on the time limit, in seconds, is what `ask` says. It is asked when a hook is called that has a limit."""
+        self._ask_limit = ask
 
     def implements(self, hook: str) -> bool:
         """Whether any plugin implements a hook."""
@@ -95,12 +116,12 @@ class Plugins:
         return sorted(caller.name for caller in callers or ())
 
     def first(self, hook: str, **arguments: Any) -> Any:
-        """The first answer, or None. `KittyError` passes; anything else is a `PluginFault`."""
+        """The first answer, or None, however long it takes. `KittyError` passes; anything else is a `PluginFault`."""
         try:
-            return getattr(self._manager.hook, hook)(**arguments)
-        except KittyError:
+            return contained(lambda: getattr(self._manager.hook, hook)(**arguments))
+        except (KittyError, KeyboardInterrupt, TimeUp):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise PluginFault(self.culprit(error) or ", ".join(self.implementers(hook)), hook, error) from error
 
     def required(self, hook: str, **arguments: Any) -> Any:
@@ -111,49 +132,65 @@ class Plugins:
         return answer
 
     def collect(self, hook: str, **arguments: Any) -> list[Any]:
-        """All answers, one list. A plugin that fails is left out and listed as a fault."""
-        return [item for _, answer in self._each(hook, arguments) if isinstance(answer, list) for item in answer]
+        """All answers, one list. A plugin that fails is left out, listed as a fault and noted."""
+        found: list[Any] = []
+        for name, answer in self._each(hook, arguments):
+            if isinstance(answer, list):
+                found += answer
+            else:
+                self._note(_failure(name, hook, answer))
+        return found
 
     def findings(self, hook: str, **arguments: Any) -> list[Finding]:
         """All findings of a check. A plugin that fails is itself a blocking finding."""
         found: list[Finding] = []
-        for name, answer in self._each(hook, arguments):
-            if isinstance(answer, list):
-                strange = [item for item in answer if not isinstance(item, Finding)]
-                if strange:
-                    answer = TypeError(f"{strange[0]!r} is no Finding")
-                    self._fault(self.entries[name], f"{hook} failed: {answer}")
-            if isinstance(answer, Exception):
-                found.append(_failed_check(name, hook, answer))
-            else:
-                found += answer
+        for name, answer in self.each(hook, of=Finding, **arguments):
+            found += answer if isinstance(answer, list) else [_failed_check(name, hook, answer)]
         return found
 
-    def each(self, hook: str, **arguments: Any) -> Iterator[tuple[str, list[Any] | Exception]]:
-        """Every plugin's answer with its name; a failure is the answer of the one that failed."""
-        yield from self._each(hook, arguments)
+    def each(self, hook: str, *, of: type = object, **arguments: Any) -> Iterator[tuple[str, list[Any] | Exception]]:
+        """Every plugin's answer with its name; a failure, such as an item that is no `of`, is the answer of the one that failed."""
+        yield from self._each(hook, arguments, of=of)
 
     def observe(self, hook: str, **arguments: Any) -> None:
-        """Tell everybody; faults are listed and change nothing."""
-        for _ in self._each(hook, arguments):
-            pass
+        """Tell everybody; faults are listed and noted and change nothing."""
+        if not self.implements(hook):
+            return
+        try:
+            seconds = self._limit()
+        except KittyError as error:
+            # What is observed has happened: a mistake in the configuration is not to look like a refusal of it.
+            self._note(str(error))
+            seconds = self._seconds
+        for name, answer in self._each(hook, arguments, seconds):
+            if isinstance(answer, Exception):
+                self._note(_failure(name, hook, answer))
 
     def commands(self) -> tuple[dict[str, Claim], dict[str, list[Claim]]]:
         """The commands by name, and the names that several strangers claim. `plugin:name` is always there.
 
-        A name that the host's own distributions provide stays with them.
+        A name that the host's own distributions provide stays with them. Plugins are asked once.
         """
+        if self._claims is None:
+            self._claims = self._settle(self._claimed())
+        return self._claims
+
+    def _claimed(self) -> dict[str, list[Claim]]:
         claims: dict[str, list[Claim]] = {}
-        for name, answer in self._each("kitty_commands", {}):
+        for name, answer in self._each("kitty_commands", {}, self._seconds):
             entry = self.entries[name]
             for command in answer if isinstance(answer, list) else ():
-                if not isinstance(command, Command) or not re.fullmatch(r"[a-z][a-z0-9-]*", command.name):
-                    self._fault(entry, f"kitty_commands gave {command!r}, which is no Command with a plain name")
-                    continue
-                claims.setdefault(command.name, []).append(Claim(command, entry))
+                if _is_plain(command):
+                    claims.setdefault(command.name, []).append(Claim(command, entry))
+                else:
+                    told = f"kitty_commands gave {reprlib.repr(command)}, which is no Command with a plain name"
+                    self._fault(entry, told)
+        return claims
+
+    def _settle(self, claims: dict[str, list[Claim]]) -> tuple[dict[str, Claim], dict[str, list[Claim]]]:
         found: dict[str, Claim] = {}
         clashes: dict[str, list[Claim]] = {}
-        own = _own_distributions() if any(len(claimed) > 1 for claimed in claims.values()) else frozenset()
+        own = own_distributions() if any(len(claimed) > 1 for claimed in claims.values()) else frozenset()
         for name, claimed in claims.items():
             found.update({f"{claim.entry.name}:{name}": claim for claim in claimed})
             winners = claimed if len(claimed) == 1 else [claim for claim in claimed if claim.entry.distribution in own]
@@ -169,21 +206,29 @@ class Plugins:
                 clashes[name] = claimed
         return found, clashes
 
-    def load(self, claim: Claim) -> Any:
-        """The click command that a claim names. Raises `PluginFault`, which is listed as well."""
+    def load(self, claim: Claim, seconds: float | None = None) -> Any:
+        """The click command that a claim names, imported in `seconds` at most. Raises `PluginFault`, which is listed as well."""
         import click
 
         module, _, attribute = claim.command.target.partition(":")
         self._owners.setdefault(module.partition(".")[0], claim.entry.name)
         try:
-            command = getattr(importlib.import_module(module), attribute)
+            command = contained(lambda: getattr(importlib.import_module(module), attribute), seconds)
             if not isinstance(command, click.Command):
                 raise TypeError(f"{claim.command.target} is no click command")
-        except (Exception, SystemExit) as error:
+        except (KeyboardInterrupt, TimeUp):
+            raise
+        except BaseException as error:
             fault = PluginFault(claim.entry.name, f"the command {claim.command.name}", error)
             self._fault(claim.entry, str(fault))
             raise fault from error
         return command
+
+    def load_all(self) -> None:
+        """Import every command, to see whether it is there; faults are listed."""
+        for claim in self.commands()[0].values():
+            with contextlib.suppress(PluginFault):
+                self.load(claim, self._seconds)
 
     def plugin_of_module(self, module: str) -> str | None:
         """The plugin that a module belongs to: it lies beside a manifest, or beside a command that was loaded."""
@@ -200,41 +245,92 @@ class Plugins:
         return found
 
     def _load(self, entry: Entry) -> None:
-        if entry.name in self.entries:
-            self._fault(entry, f"the name {entry.name} is taken by {self.entries[entry.name].distribution}")
-            return
+        wrong = self._taken(entry) or self._imported(entry) or self._registered(entry)
+        if wrong:
+            self.failed.append(entry)
+            self._fault(entry, wrong)
+
+    def _taken(self, entry: Entry) -> str:
+        owner = self.entries.get(entry.name)
+        return f"the name {entry.name} is taken by {owner.distribution}" if owner else ""
+
+    def _imported(self, entry: Entry) -> str:
+        known, begun = len(sys.modules), time.perf_counter()
         try:
-            manifest = importlib.import_module(entry.target.partition(":")[0])
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's import does is one listed fault
-            self._fault(entry, f"import of {entry.target} failed: {_said(error)}")
-            return
+            contained(lambda: importlib.import_module(_module(entry)), self._seconds, descriptor=False)
+        except (KeyboardInterrupt, TimeUp):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a stranger's import does is one listed fault
+            return f"import of {entry.target} failed: {_said(error)}"
+        new = tuple(itertools.islice(sys.modules, known, None))
+        self.loadings[entry.name] = Loading(time.perf_counter() - begun, new)
+        return ""
+
+    def _registered(self, entry: Entry) -> str:
+        strange = []
         try:
+            manifest = sys.modules[_module(entry)]
+            for hook, wraps in _marked(manifest):
+                caller = getattr(self._manager.hook, hook, None)
+                if caller is None or not caller.has_spec():
+                    strange.append(hook)
+                elif wraps and not caller.spec.opts.get("firstresult"):
+                    raise ValueError(f"{hook} has no one answer to wrap: wrappers are for hooks that have")
             self._manager.register(manifest, entry.name)
-            self.entries[entry.name] = entry
-            self._owners.setdefault(entry.target.partition(".")[0], entry.name)
         except Exception as error:  # noqa: BLE001 - a wrong argument of a hook, for example
             if self._manager.has_plugin(entry.name):
                 self._manager.unregister(name=entry.name)
-            self._fault(entry, f"{entry.target}: {' '.join(str(error).split())}")
-            return
-        for name, value in vars(manifest).items():
-            marked = callable(value) and isinstance(getattr(value, "kitty_impl", None), dict)
-            if marked and not (hasattr(self._manager.hook, name) and getattr(self._manager.hook, name).has_spec()):
-                self._fault(entry, f"there is no hook {name}")
+            return f"{entry.target}: {_said(error)}"
+        self.entries[entry.name] = entry
+        self._owners.setdefault(entry.target.partition(".")[0], entry.name)
+        for hook in strange:
+            self._fault(entry, f"there is no hook {hook}")
+        return ""
 
     def _implementations(self, hook: str) -> list[Any]:
         return list(reversed(getattr(self._manager.hook, hook).get_hookimpls()))
 
-    def _each(self, hook: str, arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    def _limit(self) -> float:
+        if self._ask_limit is not None:
+            # Known only when it could be read: a mistake in the configuration is told every time.
+            self._seconds = self._ask_limit()
+            self._ask_limit = None
+        return self._seconds
+
+    def _each(
+        self, hook: str, arguments: dict[str, Any], seconds: float | None = None, of: type = object
+    ) -> Iterator[tuple[str, list[Any] | Exception]]:
         for implementation in self._implementations(hook):
-            name = implementation.plugin_name
-            try:
-                answer = implementation.function(*(arguments[argument] for argument in implementation.argnames))
-                given: Any = [] if answer is None else list(answer)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - contained: the row of the hook table says what follows
-                self._fault(self.entries[name], f"{hook} failed: {_said(error)}")
-                given = error if isinstance(error, Exception) else RuntimeError(f"it left with exit code {error.code}")
-            yield name, given
+            seconds = self._limit() if seconds is None else seconds
+            asked = (implementation.plugin_name, hook)
+            # Who did not come back is not waited for again: `kitty finalize` tells of thirty rows.
+            answer = self._stuck.get(asked) or self._asked(implementation, hook, arguments, seconds, of)
+            if isinstance(answer, TooLong):
+                self._stuck[asked] = answer
+            yield implementation.plugin_name, answer
+
+    def _asked(
+        self, implementation: Any, hook: str, arguments: dict[str, Any], seconds: float, of: type
+    ) -> list[Any] | Exception:
+        def ask() -> list[Any]:
+            given = implementation.function(*(arguments[argument] for argument in implementation.argnames))
+            items = [] if given is None else answers(given)
+            strange = [item for item in items if not isinstance(item, of)]
+            if strange:
+                raise TypeError(f"{reprlib.repr(strange[0])} is no {of.__name__}")
+            return items
+
+        try:
+            return contained(ask, seconds, descriptor=hook != "kitty_commands")
+        except (KeyboardInterrupt, TimeUp):
+            raise
+        except BaseException as error:  # noqa: BLE001 - the row of the hook table says what follows
+            self._fault(self.entries[implementation.plugin_name], f"{hook} failed: {_said(error)}")
+            return error if isinstance(error, Exception) else RuntimeError(_said(error))
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _fault(self, entry: Entry, message: str) -> None:
         fault = Fault(entry.name, entry.distribution, message)
@@ -244,7 +340,7 @@ class Plugins:
 
 def missing(what: str) -> KittyError:
     """The refusal `PLUGIN_MISSING`; the host's own metadata says which distributions are not installed."""
-    absent = sorted(set(_own_distributions()) - {entry.distribution for entry in find_entries()})
+    absent = sorted(set(own_distributions()) - {entry.distribution for entry in find_entries()})
     return KittyError(
         "PLUGIN_MISSING",
         what,
@@ -255,91 +351,35 @@ def missing(what: str) -> KittyError:
     )
 
 
-def find_entries() -> list[Entry]:
-    """The entry points of the group `kitty` on `sys.path`, sorted by name; the first of two copies of a distribution counts."""
-    entries: dict[str, list[Entry]] = {}
-    for place in sys.path:
-        for distribution, version, text in _metadata(place or "."):
-            if distribution not in entries:
-                entries[distribution] = [
-                    Entry(name, target, distribution, version) for name, target in _entry_points(text)
-                ]
-    return sorted(entry for found in entries.values() for entry in found)
+def _module(entry: Entry) -> str:
+    return entry.target.partition(":")[0]
 
 
-def _metadata(place: str) -> Iterator[tuple[str, str, str]]:
-    """Name, version and `entry_points.txt` of the distributions in one place of `sys.path`."""
-    try:
-        with os.scandir(place) as listing:
-            names = [item.name for item in listing if item.name.endswith((".dist-info", ".egg-info"))]
-    except NotADirectoryError:
-        yield from _zipped_metadata(place)
-        return
-    except OSError:
-        return
-    for name in names:
-        stem, _, kind = name.rpartition(".")
-        if kind not in ("dist-info", "egg-info"):
-            continue
-        try:
-            with open(  # noqa: PTH123 - measured
-                os.path.join(place, name, "entry_points.txt"),  # noqa: PTH118
-                encoding="utf-8",
-                errors="replace",
-            ) as stream:
-                text = stream.read()
-        except OSError:
-            continue
-        if f"[{GROUP}]" in text:
-            yield (*_name_and_version(stem), text)
+def _is_plain(command: Any) -> bool:
+    if not isinstance(command, Command) or not all(isinstance(part, str) for part in command):
+        return False
+    return re.fullmatch(r"[a-z][a-z0-9-]*", command.name) is not None
 
 
-def _zipped_metadata(place: str) -> Iterator[tuple[str, str, str]]:
-    import zipfile
-
-    try:
-        with zipfile.ZipFile(place) as archive:
-            for name in archive.namelist():
-                if name.endswith(".dist-info/entry_points.txt"):
-                    yield (
-                        *_name_and_version(name.partition(".dist-info")[0]),
-                        archive.read(name).decode(errors="replace"),
-                    )
-    except (OSError, zipfile.BadZipFile):
-        return
-
-
-def _name_and_version(stem: str) -> tuple[str, str]:
-    name, _, version = stem.partition("-")
-    return re.sub(r"[-_.]+", "-", name).lower(), version.partition("-")[0]
-
-
-def _entry_points(text: str) -> Iterator[tuple[str, str]]:
-    section = ""
-    for line in text.splitlines():
-        line = line.strip()
-        if line.startswith("["):
-            section = line.strip("[]")
-        elif section == GROUP and "=" in line and not line.startswith("#"):
-            name, _, target = line.partition("=")
-            yield name.strip(), target.partition("[")[0].strip()
-
-
-def _own_distributions() -> frozenset[str]:
-    """What the extras of the host's own metadata name, and the host."""
-    from importlib.metadata import PackageNotFoundError, requires
-
-    try:
-        lines = requires(HOST) or []
-    except PackageNotFoundError:
-        lines = []
-    named = {re.split(r"[^a-z0-9-]", line, maxsplit=1)[0] for line in lines if "extra ==" in line}
-    return frozenset({HOST, *named})
+def _marked(manifest: Any) -> Iterator[tuple[str, bool]]:
+    """The hooks that functions of a manifest are marked for, and whether as a wrapper."""
+    for name, value in vars(manifest).items():
+        options = getattr(value, "kitty_impl", None) if callable(value) else None
+        if isinstance(options, dict):
+            yield options.get("specname") or name, bool(options.get("wrapper") or options.get("hookwrapper"))
 
 
 def _said(error: BaseException) -> str:
     """An error as one line, whatever its author wrote."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - the text is a plugin's code like any other
+        text = "(its text cannot be told)"
+    return f"{type(error).__name__}: {text[:LINE]}"
+
+
+def _failure(plugin: str, hook: str, error: BaseException) -> str:
+    return f"plugin {plugin}: {hook} failed: {_said(error)}"
 
 
 def _failed_check(name: str, hook: str, error: Exception) -> Finding:

@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 from kitty_host.api import KittyError
-from kitty_host.plugins import HOST, PluginFault, Plugins
+from kitty_host.discovery import HOST
+from kitty_host.plugins import PluginFault, Plugins
 
 REFUSED, USAGE, FAULT, INTERRUPTED = 1, 2, 3, 130
 ERROR_SCHEMA = "kitty.error/1"

@@ -1,7 +1,8 @@
 """Fixtures for tests of kitty and of its plugins; installed as a pytest plugin.
 
 `project` is an initialized repository in a directory of its own, with Git, home and configuration isolated from the user's. It
-runs real commands against a real Git. `install_plugin` makes a small distribution and puts it where kitty looks for plugins.
+runs real commands against a real Git. `install_plugin` makes a small distribution and puts it where kitty looks for plugins;
+`plugins_with` gives a few plugins and nobody else's, to call their hooks.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+
+if TYPE_CHECKING:
+    from kitty_host.plugins import Plugins
 
 CONFIG = "project:\n  uuid: 6f1d6c0e-1f2e-4d0c-9a55-3a8f3f1c2b7d\n  slug: project\n"
 
@@ -224,23 +228,33 @@ def project(make_project: Callable[[str], Project]) -> Project:
 def install_plugin(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
     """Installs a plugin from the source of its manifest: `install_plugin("hello", source)`; returns the directory on `sys.path`.
 
-    It is a real distribution, `kitty-<name>` unless `distribution` says otherwise, seen by this process and by its children.
+    It is a real distribution, `kitty-<name>` unless `distribution` says otherwise, seen by this process and by its children. `requires`
+    is what its metadata needs, `group` where its entry point is.
     """
     site = isolated / "site"
     site.mkdir()
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")])))
 
-    def install(name: str, source: str, *, distribution: str = "", module: str = "") -> Path:
+    def install(
+        name: str,
+        source: str,
+        *,
+        distribution: str = "",
+        module: str = "",
+        requires: Sequence[str] = ("kitty-host>=0.1,<1",),
+        group: str = "kitty",
+    ) -> Path:
         distribution = distribution or f"kitty-{name}"
         module = module or f"plugin_{distribution.replace('-', '_')}"
         (site / f"{module}.py").write_text(source, encoding="utf-8")
         metadata = site / f"{distribution.replace('-', '_')}-1.0.dist-info"
         metadata.mkdir()
+        needs = "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
         (metadata / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n", encoding="utf-8"
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n{needs}", encoding="utf-8"
         )
-        (metadata / "entry_points.txt").write_text(f"[kitty]\n{name} = {module}\n", encoding="utf-8")
+        (metadata / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}\n", encoding="utf-8")
         importlib.invalidate_caches()
         return site
 
@@ -248,3 +262,25 @@ def install_plugin(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None) or "").startswith(f"{site}{os.sep}"):
             del sys.modules[name]
+
+
+@pytest.fixture
+def plugins_with(install_plugin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plugins]:
+    """`plugins_with("hello", other=source)`: a `Plugins` of some installed plugins, and of manifests given as source.
+
+    Nobody else's counts for the rest of the test, for commands and child processes neither, but the host's own.
+    """
+
+    def make(*names: str, **sources: str) -> Plugins:
+        from kitty_host.plugins import ALLOW_LIST, Plugins
+
+        for name, source in sources.items():
+            install_plugin(name, source)
+        monkeypatch.setenv(ALLOW_LIST, ",".join([*names, *sources]))
+        plugins = Plugins.discover()
+        known = {*plugins.entries, *(entry.name for entry in plugins.failed)}
+        absent = {*names} - known
+        assert not absent, f"not installed: {', '.join(sorted(absent))}; in the group kitty there are {sorted(known)}"
+        return plugins
+
+    return make

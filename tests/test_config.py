@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from attrs import frozen
+from attrs import field, frozen, validators
 
 from kitty_host.api import KittyError
 from kitty_host.config import Config
@@ -81,6 +81,16 @@ def test_a_value_of_the_wrong_type_is_not_spelt_out_without_end(write: Callable[
     bomb = "".join(f"k{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]\n" for n in range(12))
     config = write(f"{bomb}intake: {{root: *a11}}\n")
     assert len(refusal(lambda: config.section("intake", Intake)).message) < 500
+
+
+@frozen
+class Bounded:
+    seconds: int = field(default=1, validator=validators.ge(1))
+
+
+def test_what_a_validator_says_is_not_lost(write: Callable[[str], Config]) -> None:
+    config = write("limits: {seconds: 0}\n")
+    assert "'seconds' must be >= 1: 0 at limits" in refusal(lambda: config.section("limits", Bounded)).message
 
 
 def test_a_whole_number_is_a_float_too(write: Callable[[str], Config]) -> None:

@@ -180,7 +180,7 @@ def test_the_tests_of_the_tutorial_pass(hello: Path) -> None:
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=hello, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
+    assert "3 passed" in done.stdout
 
 
 def test_the_manifest_of_the_tutorial_is_as_short_as_it_is_said_to_be() -> None:

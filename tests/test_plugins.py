@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from kitty_host.api import Command, Finding, KittyError
-from kitty_host.plugins import Entry, PluginFault, Plugins, find_entries
+from kitty_host.plugins import PluginFault, Plugins
 from kitty_host.testing import Project, Result
 
 HOOK = "from kitty_host.api import Command, Finding, hookimpl\n@hookimpl\n"
@@ -22,6 +21,7 @@ GREET_CLI = "import click\n@click.command()\ndef greet():\n    click.echo('hello
 GOOD = HOOK + "def kitty_doctor(repo):\n    return [Finding('GOOD', 'I am well', severity='info')]\n"
 
 Install = Callable[..., Path]
+PluginsWith = Callable[..., Plugins]
 
 
 @pytest.fixture
@@ -44,8 +44,10 @@ def only_fault(plugins: Plugins, name: str) -> str:
 def listed(project: Project) -> Any:
     """What `kitty plugins doctor` says; that it says anything shows that the command line lives."""
     result = project.kitty("plugins", "doctor", "--json")
-    assert result.exit_code == 0, result
-    return result.json["faults"]
+    faults = result.json["faults"]
+    assert result.exit_code == (1 if faults else 0), result
+    assert result.json["ok"] == (not faults)
+    return faults
 
 
 # Manifests that fail
@@ -79,6 +81,34 @@ BROKEN = {
         HOOK + "def kitty_commands():\n    return [Command('doctor', 'kitty_host.builtin.doctor:doctor', 'Mine.')]\n",
         "the command doctor belongs to kitty-host; use broken:doctor",
     ),
+    "a wrapper of a hook with many answers": (
+        "from kitty_host.api import hookimpl\n@hookimpl(wrapper=True)\ndef kitty_doctor(repo):\n    return (yield)\n",
+        "wrappers are for hooks that have",
+    ),
+    "an old wrapper of a hook with many answers": (
+        "import pluggy\n@pluggy.HookimplMarker('kitty')(hookwrapper=True)\ndef kitty_doctor(repo):\n    yield\n",
+        "wrappers are for hooks that have",
+    ),
+    "a command whose parts are no text": (
+        HOOK + "def kitty_commands():\n    return [Command('lost', 5, None)]\n",
+        "no Command",
+    ),
+    "a thing that cannot be shown": (
+        "class Bad:\n    def __repr__(self):\n        1 / 0\n" + HOOK + "def kitty_commands():\n    return [Bad()]\n",
+        "no Command",
+    ),
+    "an error that cannot be told": (
+        "class Bad(Exception):\n    def __str__(self):\n        1 / 0\nraise Bad\n",
+        "Bad: (its text cannot be told)",
+    ),
+    "a name that cannot be looked at": (
+        "class Bad:\n    def __getattr__(self, name):\n        1 / 0\n    def __call__(self):\n        pass\nbad = Bad()\n",
+        "ZeroDivisionError",
+    ),
+    "a cancelled task": (
+        HOOK + "def kitty_commands():\n    import asyncio\n    raise asyncio.CancelledError\n",
+        "Cancelled",
+    ),
 }
 
 
@@ -93,6 +123,12 @@ def test_a_broken_plugin_is_one_listed_fault_and_the_rest_lives(install: Install
     assert project.kitty("--help").exit_code == 0
     health = project.kitty("doctor", "--json")
     assert "GOOD" in [finding["code"] for finding in health.json["findings"]]
+
+
+def test_an_error_is_not_told_without_end(install: Install, project: Project) -> None:
+    install("broken", "raise ValueError('x' * 1_000_000)\n")
+    [fault] = listed(project)
+    assert len(fault["message"]) < 1000
 
 
 def test_help_counts_the_faults_that_start_up_saw(install: Install, project: Project) -> None:
@@ -114,6 +150,16 @@ def test_a_misspelt_hook_leaves_the_others_of_its_plugin(install: Install, alone
     plugins = Plugins.discover()
     assert "kitty_emited" in only_fault(plugins, "half")
     assert "half" in plugins.implementers("kitty_doctor")
+
+
+def test_a_hook_may_go_by_another_name_than_its_function(install: Install, alone: Path) -> None:
+    install(
+        "named",
+        "import pluggy\n@pluggy.HookimplMarker('kitty')(specname='kitty_doctor')\ndef look_around(repo):\n    return []\n",
+    )
+    plugins = Plugins.discover()
+    assert plugins.faults == []
+    assert plugins.hooks_of("named") == ["kitty_doctor"]
 
 
 def test_things_in_a_manifest_that_are_no_hooks_are_no_business_of_kitty(install: Install, alone: Path) -> None:
@@ -217,109 +263,21 @@ def test_a_plugin_that_is_not_allowed_is_not_even_imported(
     assert listed(project) == []
 
 
-# Entry points as they lie on the disk
-
-
-def metadata(site: Path, name: str, text: str | bytes, kind: str = "dist-info") -> None:
-    place = site / f"{name}.{kind}"
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "entry_points.txt").write_bytes(text.encode() if isinstance(text, str) else text)
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    place = tmp_path / "packages"
-    place.mkdir()
-    monkeypatch.syspath_prepend(str(place))
-    return place
-
-
-def test_comments_extras_spaces_and_other_groups_are_understood(site: Path) -> None:
-    metadata(
-        site,
-        "My.Odd_Plugin-2.0",
-        "# a comment\n[console_scripts]\nkitty = elsewhere:main\n\n[kitty]\n#off = nothing\n"
-        "  odd = odd.plugin [extra]\n\n[other]\nodd = no\n",
-    )
-    assert Entry("odd", "odd.plugin", "my-odd-plugin", "2.0") in find_entries()
-    assert not [entry for entry in find_entries() if "off" in entry.name or entry.target == "elsewhere:main"]
-
-
-def test_an_egg_link_counts_too(site: Path) -> None:
-    metadata(site, "old_style-1.0-py3.11", "[kitty]\nold = old.plugin\n", "egg-info")
-    assert Entry("old", "old.plugin", "old-style", "1.0") in find_entries()
-
-
-def test_of_two_copies_of_a_distribution_the_first_on_the_path_counts(
-    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    metadata(site, "twice-1.0", "[kitty]\ntwice = old.plugin\n")
-    first = tmp_path / "first"
-    metadata(first, "twice-2.0", "[kitty]\ntwice = new.plugin\n")
-    monkeypatch.syspath_prepend(str(first))
-    assert [entry for entry in find_entries() if entry.name == "twice"] == [
-        Entry("twice", "new.plugin", "twice", "2.0")
-    ]
-
-
-def test_a_zipped_distribution_is_a_distribution(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = alone / "zipped.zip"
-    with zipfile.ZipFile(archive, "w") as made:
-        made.writestr("zipped_plugin.py", GOOD)
-        made.writestr("kitty_zipped-1.0.dist-info/entry_points.txt", "[kitty]\nzipped = zipped_plugin\n")
-    monkeypatch.syspath_prepend(str(archive))
-    monkeypatch.setenv("KITTY_PLUGINS", "zipped")
-    plugins = Plugins.discover()
-    assert plugins.faults == []
-    assert plugins.entries["zipped"].distribution == "kitty-zipped"
-    assert plugins.hooks_of("zipped") == ["kitty_doctor"]
-
-
-@pytest.mark.parametrize(
-    "text", [b"[kitty]\nodd = odd\n# caf\xe9\n", b"\xff\xfe[kitty]", b"", b"[kitty]\n=\n", b"[kitty]\nx =\n"]
-)
-@pytest.mark.parametrize("zipped", [False, True])
-def test_metadata_that_cannot_be_read_harms_nobody(
-    site: Path, project: Project, alone: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, zipped: bool
-) -> None:
-    metadata(site, "odd-1.0", text)
-    if zipped:
-        with zipfile.ZipFile(alone / "odd.zip", "w") as made:
-            made.writestr("odd-1.0.dist-info/entry_points.txt", text)
-        monkeypatch.syspath_prepend(str(alone / "odd.zip"))
-    assert project.kitty("plugins", "list").exit_code == 0
-
-
-def test_odd_places_on_the_path_harm_nobody(project: Project, alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (alone / "no.zip").write_bytes(b"PK this is no archive")
-    (alone / "x.dist-info").touch()
-    for place in (alone / "missing", alone / "no.zip", alone):
-        monkeypatch.syspath_prepend(str(place))
-    monkeypatch.syspath_prepend("")
-    assert project.kitty("plugins", "list").exit_code == 0
-
-
 # Calling hooks
 
 
-def plugins_with(install: Install, **sources: str) -> Plugins:
-    for name, source in sources.items():
-        install(name, source)
-    return Plugins.discover()
-
-
-def test_the_first_answer_wins_and_later_ones_are_not_asked(install: Install, alone: Path) -> None:
+def test_the_first_answer_wins_and_later_ones_are_not_asked(plugins_with: PluginsWith) -> None:
     hook = HOOK + "def kitty_brief(repo):\n    return repo + ' NAME'\n"
     quiet = HOOK + "def kitty_brief(repo):\n    return None\n"
     last = hook.replace("@hookimpl", "@hookimpl(trylast=True)")
-    plugins = plugins_with(install, a=last.replace("NAME", "a"), b=hook.replace("NAME", "b"), c=quiet)
+    plugins = plugins_with(a=last.replace("NAME", "a"), b=hook.replace("NAME", "b"), c=quiet)
     assert plugins.first("kitty_brief", repo="x") == "x b"
     assert plugins.implementers("kitty_brief")[-1] == "a"
 
 
-def test_a_wrapper_surrounds_the_answer(install: Install, alone: Path) -> None:
+def test_a_wrapper_surrounds_the_answer(plugins_with: PluginsWith) -> None:
     wrapper = "from kitty_host.api import hookimpl\n@hookimpl(wrapper=True)\ndef kitty_brief(repo):\n    return (yield) + ' wrapped'\n"
-    plugins = plugins_with(install, a=HOOK + "def kitty_brief(repo):\n    return repo\n", w=wrapper)
+    plugins = plugins_with(a=HOOK + "def kitty_brief(repo):\n    return repo\n", w=wrapper)
     assert plugins.first("kitty_brief", repo="x") == "x wrapped"
 
 
@@ -334,27 +292,26 @@ def test_no_answer_is_none_and_a_required_one_names_what_to_install(alone: Path)
 
 
 @pytest.mark.parametrize("failure", ["ValueError('broken')", "SystemExit(0)"])
-def test_a_failing_answer_names_its_plugin(install: Install, alone: Path, failure: str) -> None:
-    plugins = plugins_with(install, bad=HOOK + f"def kitty_brief(repo):\n    raise {failure}\n")
+def test_a_failing_answer_names_its_plugin(plugins_with: PluginsWith, failure: str) -> None:
+    plugins = plugins_with(bad=HOOK + f"def kitty_brief(repo):\n    raise {failure}\n")
     with pytest.raises(PluginFault, match="plugin bad: kitty_brief failed") as failed:
         plugins.first("kitty_brief", repo=None)
     assert failed.value.plugin == "bad"
 
 
-def test_a_refusal_of_a_plugin_passes_as_it_is(install: Install, alone: Path) -> None:
+def test_a_refusal_of_a_plugin_passes_as_it_is(plugins_with: PluginsWith) -> None:
     source = (
         "from kitty_host.api import KittyError\n"
         + HOOK
         + "def kitty_brief(repo):\n    raise KittyError('NO', 'no', 'yes')\n"
     )
-    plugins = plugins_with(install, bad=source)
+    plugins = plugins_with(bad=source)
     with pytest.raises(KittyError, match="NO: no"):
         plugins.first("kitty_brief", repo=None)
 
 
-def test_answers_are_collected_from_all_and_failures_left_out(install: Install, alone: Path) -> None:
+def test_answers_are_collected_from_all_and_failures_left_out(plugins_with: PluginsWith) -> None:
     plugins = plugins_with(
-        install,
         a=HOOK + "def kitty_charter_sections(action):\n    return [action + ' a']\n",
         b=HOOK + "def kitty_charter_sections(action):\n    yield action + ' b'\n    raise ValueError('late')\n",
         c=HOOK + "def kitty_charter_sections():\n    return None\n",
@@ -368,37 +325,22 @@ def test_answers_are_collected_from_all_and_failures_left_out(install: Install, 
     assert answers["c"] == []
 
 
-def test_a_fault_is_listed_once_however_often_it_happens(install: Install, alone: Path) -> None:
-    plugins = plugins_with(install, bad=HOOK + "def kitty_merged(landing):\n    1 / 0\n")
+def test_a_fault_is_listed_once_however_often_it_happens(plugins_with: PluginsWith) -> None:
+    plugins = plugins_with(bad=HOOK + "def kitty_merged(landing):\n    1 / 0\n")
     plugins.observe("kitty_merged", landing=None)
     plugins.observe("kitty_merged", landing=None)
     assert "ZeroDivisionError" in only_fault(plugins, "bad")
 
 
-def test_a_plugin_is_known_by_its_modules(install: Install, alone: Path) -> None:
-    plugins = plugins_with(install, good=GOOD)
+def test_a_plugin_is_known_by_its_modules(plugins_with: PluginsWith) -> None:
+    plugins = plugins_with(good=GOOD)
     assert plugins.plugin_of_module("plugin_kitty_good") == "good"
     assert plugins.plugin_of_module("plugin_kitty_good.deeper") == "good"
     assert plugins.plugin_of_module("kitty_host.repo") == "host"
     assert plugins.plugin_of_module("json") is None
 
 
-# What is said about plugins
-
-
-def test_the_list_shows_who_is_there_and_what_they_do(install: Install, project: Project) -> None:
-    install("good", GOOD)
-    result = project.kitty("plugins", "list", "--json").json
-    assert result["schema"] == "kitty.plugins/1"
-    [good] = [row for row in result["plugins"] if row["name"] == "good"]
-    assert good == {
-        "name": "good",
-        "distribution": "kitty-good",
-        "version": "1.0",
-        "hooks": ["kitty_doctor"],
-        "state": "loaded",
-    }
-    assert "kitty-good 1.0" in project.kitty("plugins", "list").stdout
+# Plugins that are missing
 
 
 def missing_command(project: Project) -> Result:
@@ -408,7 +350,7 @@ def missing_command(project: Project) -> Result:
 def test_an_unknown_command_is_a_slip_of_the_finger_where_every_plugin_is_there(
     project: Project, alone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kitty_host.plugins._own_distributions", lambda: frozenset({"kitty-host"}))
+    monkeypatch.setattr("kitty_host.plugins.own_distributions", lambda: frozenset({"kitty-host"}))
     result = missing_command(project)
     assert (result.exit_code, result.code) == (2, "USAGE")
 
@@ -416,7 +358,7 @@ def test_an_unknown_command_is_a_slip_of_the_finger_where_every_plugin_is_there(
 def test_an_unknown_command_names_the_distributions_that_are_not_there(
     project: Project, alone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kitty_host.plugins._own_distributions", lambda: frozenset({"kitty-host", "kitty-absent"}))
+    monkeypatch.setattr("kitty_host.plugins.own_distributions", lambda: frozenset({"kitty-host", "kitty-absent"}))
     result = missing_command(project)
     assert (result.exit_code, result.code) == (1, "PLUGIN_MISSING")
     assert result.json["details"]["distributions"] == ["kitty-absent"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from kitty_host.config import Config
+from kitty_host.plugins import Plugins
 from kitty_host.testing import Project
 
 
@@ -101,3 +103,34 @@ def test_standard_input_reaches_a_command_both_ways(install: Callable[..., Path]
 def test_a_plugin_of_one_test_is_gone_in_the_next(install_plugin: Callable[..., Path]) -> None:
     assert not {"plugin_kitty_echo", "echo_cli"} & set(sys.modules)
     assert not list((install_plugin("other", "x = 1\n")).glob("*echo*"))
+
+
+LISTING = "from kitty_host.api import hookimpl\n@hookimpl\ndef kitty_charter_sections(action):\n    return [action]\n"
+
+
+def test_some_plugins_are_there_and_nobody_else(
+    install_plugin: Callable[..., Path], plugins_with: Callable[..., Plugins], project: Project
+) -> None:
+    install_plugin("installed", LISTING)
+    install_plugin("stranger", LISTING)
+    plugins = plugins_with("installed", given=LISTING)
+    assert plugins.collect("kitty_charter_sections", action="review") == ["review", "review"]
+    assert sorted(plugins.implementers("kitty_charter_sections")) == ["given", "installed"]
+    states = {row["name"]: row["state"] for row in project.process("plugins", "list", "--json").json["plugins"]}
+    assert (states["installed"], states["given"], states["stranger"]) == ("loaded", "loaded", "not allowed")
+
+
+def test_a_plugin_that_is_broken_is_there_with_its_fault(plugins_with: Callable[..., Plugins]) -> None:
+    [fault] = plugins_with(broken="1 / 0\n").faults
+    assert fault.plugin == "broken"
+
+
+def test_a_plugin_that_is_not_installed_is_a_mistake_in_the_test(plugins_with: Callable[..., Plugins]) -> None:
+    with pytest.raises(AssertionError, match="not installed: nobody"):
+        plugins_with("nobody")
+
+
+def test_what_a_plugin_needs_and_where_it_enters_can_be_said(install_plugin: Callable[..., Path]) -> None:
+    site = install_plugin("odd", "x = 1\n", requires=["kitty-host>=99"], group="kitty2")
+    assert metadata.requires("kitty-odd") == ["kitty-host>=99"]
+    assert "[kitty2]" in (site / "kitty_odd-1.0.dist-info" / "entry_points.txt").read_text()

@@ -16,11 +16,12 @@ OLDEST_GIT = (2, 38)
 @command("doctor")
 def doctor(call: Invocation) -> None:
     """Say what is wrong here, and how to mend it."""
+    answers = [answer for _, answer in call.plugins.each("kitty_doctor", of=Finding, repo=call.repo)]
     findings = [
         Finding("PLUGIN_FAULT", f"{fault.distribution}: {fault.message}", "kitty plugins doctor", "warn")
         for fault in call.plugins.faults
     ]
-    findings += call.plugins.findings("kitty_doctor", repo=call.repo)
+    findings += [finding for answer in answers if isinstance(answer, list) for finding in answer]
     lines = [f"{finding.severity:5}  {finding.code}: {finding.message}\n       {finding.hint}" for finding in findings]
     call.show(
         {"schema": "kitty.doctor/1", "ok": not findings, "findings": [finding._asdict() for finding in findings]},
