@@ -15,8 +15,8 @@ from kitty_charter.render import BOOTSTRAP, COMPACT, KINDS, anchors, digest, ids
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command, group
 from kitty_host.files import atomic_write
+from kitty_host.governance import plugin_sections
 from kitty_host.inert import inert
-from kitty_host.plugins import Plugins
 from kitty_host.records import Charter, Section
 
 AUTO = "auto"
@@ -34,7 +34,9 @@ def context(call: Invocation, action: str, mode: str) -> None:
     and the short form after that.
     """
     action = inert(action, prose=True)
-    found = Charter(action, _distinct(_sections(call.plugins, call.repo.root, action)))
+    found = Charter(
+        action, _distinct([*project_sections(call.repo.root, action), *plugin_sections(call.plugins, action)])
+    )
     memory = call.repo.cache / "charter-context.json"
     given = _remembered(memory)
     if mode == AUTO:
@@ -46,23 +48,6 @@ def context(call: Invocation, action: str, mode: str) -> None:
     payload: dict[str, Any] = {"schema": "kitty.charter/1", "action": action, "mode": mode}
     payload |= {kind: ids(found, kind) for kind in KINDS}
     call.show({**payload, "sections": anchors(found), "receipt": receipt(found), "text": text}, text)
-
-
-def _sections(plugins: Plugins, root: Path, action: str) -> list[Section]:
-    """The project's own sections, then every plugin's. One that fails leaves a note where its section would stand."""
-    sections = project_sections(root, action)
-    for name, answer in plugins.each("kitty_charter_sections", action=action):
-        if isinstance(answer, Exception):
-            sections.append(_note(name, f"{type(answer).__name__}: {answer}"))
-            continue
-        for one in answer:
-            sections.append(one if isinstance(one, Section) else _note(name, f"it gave a {type(one).__name__}"))
-    return sections
-
-
-def _note(plugin: str, why: str) -> Section:
-    body = f"The rules of plugin {plugin} are missing here: {inert(why, prose=True)}. See: kitty plugins doctor"
-    return Section(f"missing-{plugin}", f"Missing: rules of plugin {plugin}", body, critical=True)
 
 
 def _distinct(sections: list[Section]) -> tuple[Section, ...]:

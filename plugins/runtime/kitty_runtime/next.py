@@ -137,14 +137,15 @@ def _prompt(call: Invocation, decision: Decision) -> str:
         lines += [f"Work package: {package.wp_id}, {inert(package.title, prose=True)}"]
         lines += [f"Owned files: {', '.join(package.owned_files)}"]
         lines += [f"Its description: {call.mission.directory / package.path}", ""]
+    from kitty_host.governance import plugin_sections
     from kitty_host.records import Charter
 
-    sections = tuple(call.plugins.collect("kitty_charter_sections", action=decision.mission_state))
+    sections = tuple(plugin_sections(call.plugins, decision.mission_state))
     if sections:
-        text = call.plugins.first(
-            "kitty_charter_render", charter=Charter(decision.mission_state, sections), mode="compact"
-        )
-        lines += ["", text or ""]
+        charter = Charter(decision.mission_state, sections)
+        text = call.plugins.first("kitty_charter_render", charter=charter, mode="compact")
+        # Without a plugin that renders them the rules still arrive.
+        lines += ["", text or "\n\n".join(f"## {one.title}\n\n{one.body}" for one in sections)]
     return "\n".join(lines)
 
 

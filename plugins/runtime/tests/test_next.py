@@ -186,3 +186,27 @@ def test_a_corrupt_mission_is_never_unknown(road: Road, corruption: str) -> None
     assert "[QUERY" not in done.stdout
     assert done.json.get("kind") in ("query", "blocked") or done.code
     assert road.project.snapshot() == before
+
+
+RULES = """
+from kitty_host.api import hookimpl
+
+@hookimpl
+def kitty_charter_sections(action):
+    from kitty_host.records import Section
+    if {broken}:
+        raise RuntimeError("no rules today")
+    return [Section("house", "House rules", "Tests first.")]
+"""
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_prompt_has_the_rules_or_says_that_they_are_missing(
+    road: Road, install_plugin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    monkeypatch.setenv("KITTY_PLUGINS", "runtime,lanes,rules")
+    install_plugin("rules", RULES.format(broken=broken))
+    road("mission", "create", "demo")
+    prompt = Path(answer(road, "success")["prompt_file"]).read_text()
+    assert ("Tests first." in prompt) is not broken
+    assert ("The rules of plugin rules are missing here" in prompt) is broken
