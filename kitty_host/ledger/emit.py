@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kitty_host.api import Finding, KittyError
 from kitty_host.ledger.event import Annotation, Other, Row, Transition, decode, encode, event_id_of, new_id, now
 from kitty_host.ledger.machine import check
+from kitty_host.ledger.reduce import reduce
 from kitty_host.state import State
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def emit(plugins: Plugins, mission: Mission, plan: Plan, *, sealed: bool = False
             if not rows:
                 return []
             _refuse(_findings(state, rows))
+            rows = _in_force(mission, state, rows)
             if sealed:
                 rows += stamp(state, [_seal(mission, rows)], after=rows)
             descriptor = mission.ledger.write(rows)
@@ -70,19 +72,47 @@ def stamp(state: State, rows: Sequence[Row], *, after: Sequence[Row] = ()) -> li
 
     No time is earlier than the last one of the same work package, and ids ascend.
     """
-    last = {"": max((str(row.get("timestamp") or row.get("at")) for row in after), default="")}
+    last: dict[str, str] = {}
+    ever = max([state.snapshot.latest(), *(_time(row) for row in after)])
     top = max([state.snapshot.top, *(event_id_of(row) for row in after)])
     stamped: list[Row] = []
     for row in rows:
         key = "timestamp" if "event_type" in row else "at"
         about = str(row.get("wp_id") or "")
         # A row about the mission says something about all that was before.
-        at = str(row.get(key) or now(max(last.get(about, ""), state.snapshot.latest(about))))
-        last[about] = at
+        floor = max(last.get(about, ""), state.snapshot.latest(about)) if about else ever
+        at = str(row.get(key) or now(floor))
+        last[about], ever = at, max(ever, at)
         made = {**row, "event_id": row.get("event_id") or new_id(top), key: at}
         top = max(top, made["event_id"])
         stamped.append(made)
     return stamped
+
+
+def _time(row: Row) -> str:
+    return str(row.get("timestamp") or row.get("at") or "")
+
+
+def _in_force(mission: Mission, state: State, rows: list[Row]) -> list[Row]:
+    """The rows, and those that it takes besides so that what they say is so afterwards.
+
+    A departure from `approved` without an approval of its own (two clones reopened one) waits for the next approval and is counted behind
+    it, by the rules of spec-kitty's reducer; then that approval is said once more, by force.
+    """
+    told = {str(row["wp_id"]): row for row in rows if "to_lane" in row}
+    tangled = [wp_id for wp_id in told if (known := state.package_state(wp_id)) is not None and known.tangled]
+    while tangled:
+        found = reduce([*mission.ledger.events(), *map(decode, rows)])
+        swallowed = [wp_id for wp_id in tangled if found.packages[wp_id].lane != told[wp_id]["to_lane"]]
+        again = [
+            {**told[wp_id], "from_lane": found.packages[wp_id].lane, "event_id": None, "at": None, "force": True}
+            for wp_id in swallowed
+        ]
+        if not again:
+            break
+        why = {"reason": "an earlier departure was counted behind the row before"}
+        rows = [*rows, *stamp(state, [{**row, **why} for row in again], after=rows)]
+    return rows
 
 
 def _findings(state: State, rows: Sequence[Row]) -> list[Finding]:

@@ -52,12 +52,14 @@ class Transition(NamedTuple):
     @property
     def policy(self) -> Row | None:
         """What the writer told about itself: who claims, with what evidence."""
-        return self.row.get("policy_metadata")
+        told = self.row.get("policy_metadata")
+        return told if isinstance(told, dict) else None
 
     @property
     def result(self) -> Row | None:
         """The review's result."""
-        return self.row.get("review_result")
+        result = self.row.get("review_result")
+        return result if isinstance(result, dict) else None
 
     @property
     def review_ref(self) -> Any:
@@ -97,7 +99,7 @@ class BadRow(ValueError):
 
 
 def decode(row: Any) -> Event:
-    """One decoded line as a record. Raises `BadRow` for what cannot be folded, and for what makes a log unreadable to spec-kitty."""
+    """One decoded line as a record. Raises `BadRow` for what cannot be folded, and for most of what spec-kitty refuses to read."""
     if not isinstance(row, dict):
         raise BadRow(f"a JSON object was expected, not {type(row).__name__}")
     kind = row.get("kind")
@@ -111,7 +113,7 @@ def decode(row: Any) -> Event:
             return Annotation(row["event_id"], row["wp_id"], row["at"], _actor(row["actor"]), delta)
         if (
             "event_type" in row
-            or row.get("type") in OTHER_TYPES
+            or (isinstance(row.get("type"), str) and row["type"] in OTHER_TYPES)
             or str(row.get("event_name", "")).startswith("retrospective.")
         ):
             name = row.get("event_type") or row.get("type") or row.get("event_name")
@@ -140,9 +142,9 @@ def _must_be_whole(row: Row) -> None:
     if evidence := row.get("evidence"):
         _must_have(evidence, "evidence", "review")
         _must_have(evidence["review"], "evidence.review", "reviewer", "verdict", "reference")
-        for repo in evidence.get("repos") or ():
+        for repo in _listed(evidence, "repos"):
             _must_have(repo, "evidence.repos", "repo", "branch", "commit")
-        for verification in evidence.get("verification") or ():
+        for verification in _listed(evidence, "verification"):
             _must_have(verification, "evidence.verification", "command", "result", "summary")
     if result := row.get("review_result"):
         _must_have(result, "review_result", "reviewer", "verdict", "reference")
@@ -165,10 +167,18 @@ def _must_be_foldable(delta: Any) -> None:
             isinstance(references, list) and all(isinstance(one, str) for one in references)
         ):
             raise BadRow(f"{slot} must be a list of texts")
+    pid = delta.get("shell_pid")
     try:
-        int(delta.get("shell_pid") or 0)
-    except (TypeError, ValueError) as error:
+        int(0 if pid is None or pid == "" else pid)
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadRow("shell_pid must be a number") from error
+
+
+def _listed(evidence: Row, name: str) -> list[Any]:
+    found = evidence.get(name) or []
+    if not isinstance(found, list):
+        raise BadRow(f"evidence.{name} must be a list")
+    return found
 
 
 def _must_have(value: Any, name: str, *keys: str) -> None:

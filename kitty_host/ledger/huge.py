@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import islice
-from operator import lt
+from operator import attrgetter, lt
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import msgspec
 
@@ -81,7 +81,7 @@ class _Evidence(msgspec.Struct, gc=False):
     verification: tuple[()] | None = None
 
 
-class _Row(msgspec.Struct, gc=False, rename={"policy": "policy_metadata", "result": "review_result"}):
+class _Row(msgspec.Struct, gc=False, eq=False, rename={"policy": "policy_metadata", "result": "review_result"}):
     """Any row. The last transition into a lane stands in for a `Transition` until `settle`."""
 
     event_id: str
@@ -105,6 +105,7 @@ class _Row(msgspec.Struct, gc=False, rename={"policy": "policy_metadata", "resul
 
 
 _decode = msgspec.json.Decoder(_Row).decode_lines
+_columns = attrgetter("from_lane", "to_lane", "at", "actor", "force", "execution_mode")
 
 
 class Hurry:
@@ -135,15 +136,17 @@ class Hurry:
             else:
                 others[str(row.event_type or "")].append(row)
         packages = self._state.packages
+        chains = {wp_id: _chain(packages.get(wp_id), run) for wp_id, run in runs.items()}
         if not (
             all(map(lt, ids, islice(ids, 1, None)))
-            and all(_is_chain(packages.get(wp_id), run) for wp_id, run in runs.items())
+            and all(chains.values())
             and all(_is_plain(packages.get(wp_id), run) for wp_id, run in notes.items())
             and not others.keys() & {"", STEP_ISSUED, STEP_ANSWERED}
         ):
             return self._extend_slowly(block)
-        for wp_id, run in runs.items():
-            self._follow(packages[wp_id], run, block)
+        for wp_id, chain in chains.items():
+            if chain:
+                self._follow(packages[wp_id], chain, block)
         for wp_id, run in notes.items():
             _annotate(packages[wp_id], run)
         for kind, run in others.items():
@@ -173,26 +176,28 @@ class Hurry:
     def _extend_slowly(self, block: Block) -> bool:
         return self._state.extend(decode_block(block, self._path))
 
-    def _follow(self, package: WpState, run: list[Any], block: Block) -> None:
+    def _follow(self, package: WpState, chain: _Chain, block: Block) -> None:
         """As `see` and `apply` for every row of a chain, of which only the last of each kind leaves a trace."""
-        last = {(row.from_lane, row.to_lane, row.result is None, row.policy and row.policy.told()): row for row in run}
-        force_count = package.force_count + sum(row.force for row in run)
-        approvals = package.approvals + sum(
-            (row.to_lane == APPROVED) - (row.from_lane == APPROVED) for row in run if row.to_lane != row.from_lane
-        )
+        telling = {
+            *dict(zip(zip(chain.sources, chain.targets, strict=True), chain.rows, strict=True)).values(),
+            *{(row.from_lane, row.to_lane, row.policy.told()): row for row in chain.rows if row.policy}.values(),
+            *[row for row in chain.rows if row.result is not None][-1:],
+        }
+        force_count = package.force_count + chain.forces.count(True)
+        approvals = package.approvals + chain.targets.count(APPROVED) - chain.sources.count(APPROVED)
         # Between the rows that are looked at there were others: what is counted is counted here.
-        package.approvals = len(run)
-        for row in sorted(last.values(), key=lambda row: row.at):
+        package.approvals = len(chain.rows)
+        for row in sorted(telling, key=lambda row: row.at):
             package.see(row)
             package.apply(row)
+            self._blocks[row.event_id] = block.offset
         package.force_count, package.approvals = force_count, approvals
-        self._blocks.update((row.event_id, block.offset) for row in last.values())
-        state = self._state
-        state.event_count += len(run)
-        state.top = max(state.top, run[-1].event_id)
-        place = (run[-1].at, False, 0, run[-1].event_id)
+        state, last = self._state, chain.rows[-1]
+        state.event_count += len(chain.rows)
+        state.top = max(state.top, last.event_id)
+        place = (last.at, False, 0, last.event_id)
         if state.last is None or place > state.last[0]:
-            state.last = (place, run[-1].at)
+            state.last = (place, last.at)
 
     def _other(self, kind: str, run: list[_Row], block: Block) -> None:
         row = max(run, key=lambda one: (one.timestamp or one.at, one.event_id))
@@ -203,26 +208,33 @@ class Hurry:
             self._blocks[row.event_id] = block.offset
 
 
-def _is_chain(package: WpState | None, run: list[_Row]) -> bool:
-    """Whether each row comes later than the one before, leaves the lane that it entered, and is written as rows are."""
-    if (
-        package is None
-        or package.event_id is None
-        or package.tangled
-        or (package.lane == APPROVED and not package.approvals)
-    ):
-        return False
-    times = [package.seen_at, *(row.at for row in run)]
-    actors = {row.actor for row in run}
-    return (
-        [row.from_lane for row in run] == [package.lane, *(row.to_lane for row in run[:-1])]
+class _Chain(NamedTuple):
+    """Transitions of one work package, and some of their columns."""
+
+    rows: list[Any]
+    sources: tuple[str, ...]
+    targets: tuple[str | None, ...]
+    forces: tuple[bool | None, ...]
+
+
+def _chain(package: WpState | None, rows: list[_Row]) -> _Chain | None:
+    """The rows, if each comes later than the one before, leaves the lane that it entered, and is written as rows are."""
+    if package is None or package.event_id is None or package.tangled:
+        return None
+    if package.lane == APPROVED and not package.approvals:
+        return None
+    sources, targets, times, actors, forces, modes = zip(*map(_columns, rows), strict=True)
+    usual = (
+        sources[0] == package.lane
+        and sources[1:] == targets[:-1]
+        and None not in targets
+        and package.seen_at < times[0]
         and all(map(lt, times, islice(times, 1, None)))
-        and None not in actors
-        and not any(actor.startswith("migration:") for actor in actors if actor)
-        and None not in [row.force for row in run]
-        and None not in [row.execution_mode for row in run]
-        and None not in [row.to_lane for row in run]
+        and None not in forces
+        and None not in modes
+        and not any(actor is None or actor.startswith("migration:") for actor in set(actors))
     )
+    return _Chain(rows, sources, targets, forces) if usual else None
 
 
 def _is_plain(package: WpState | None, run: list[_Row]) -> bool:

@@ -31,10 +31,11 @@ from kitty_host.files import (
     write_all,
 )
 from kitty_host.git import Git, GitError
-from kitty_host.ledger.event import Event, Row, encode, event_id_of, parse
+from kitty_host.ledger.event import Event, Row, Transition, decode, encode, event_id_of, parse
 from kitty_host.ledger.lines import LONGEST, blocks, damaged, decode_lines, torn_bytes, whole_lines
 from kitty_host.ledger.reduce import Snapshot, reduce
 from kitty_host.ledger.snapshot import read_snapshot
+from kitty_host.ledger.wp import is_seed
 
 FILE = "status.events.jsonl"
 _PATIENCE = 20
@@ -169,7 +170,13 @@ class Ledger:
                     if identity not in known:
                         merged.append(line)
                         fresh.setdefault(identity, []).append(line)
-                    elif not _is_among(line, known[identity]):
+                    elif _is_among(line, known[identity]):
+                        continue
+                    elif _are_seeds(row, known[identity]):
+                        # Migrations make ids without looking at the content: two rows, of which the reducer takes one.
+                        merged.append(line)
+                        fresh.setdefault(identity, []).append(line)
+                    else:
                         raise KittyError(
                             "EVENT_ID_CONFLICT",
                             f"event {identity} has two contents in two copies of {self.live.name}",
@@ -180,7 +187,8 @@ class Ledger:
                 elif position == 0:
                     merged.append(line)
                 offset += len(line) + 1
-            known |= fresh
+            for identity, lines in fresh.items():
+                known.setdefault(identity, []).extend(lines)
         return merged
 
     # Writing
@@ -406,13 +414,19 @@ def _parses(path: Path, offset: int) -> bool:
     with path.open("rb") as stream:
         stream.seek(offset)
         try:
-            return isinstance(parse(stream.read()), dict)
+            decode(parse(stream.read()))
         except (ValueError, RecursionError):
             return False
+        return True
 
 
 def _is_among(line: bytes, others: Sequence[bytes]) -> bool:
     return line in others or parse(line) in [parse(other) for other in others]
+
+
+def _are_seeds(row: Any, others: Sequence[bytes]) -> bool:
+    events = [decode(row), *(decode(parse(other)) for other in others)]
+    return all(isinstance(event, Transition) and is_seed(event) for event in events)
 
 
 def _parsed(line: bytes, path: Path, number: int, offset: int) -> Any:

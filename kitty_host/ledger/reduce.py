@@ -61,7 +61,7 @@ class Snapshot:
         self.issued: dict[str, Other] = {}
         """Steps that were handed out and not answered, by event id."""
         self.answered: set[str] = set()
-        """Answers to steps that no row has handed out yet: lines may stand in any order."""
+        """Steps that were answered, whether or not a row has handed them out yet: lines may stand in any order, and twice."""
         self.run: Other | None = None
         """The first step that was ever handed out."""
 
@@ -160,14 +160,12 @@ class Snapshot:
         if row.kind == STEP_ISSUED and isinstance(payload, dict):
             if self.run is None or (row.at, row.event_id) < (self.run.at, self.run.event_id):
                 self.run = row
-            if row.event_id in self.answered:
-                self.answered.discard(row.event_id)
-            else:
+            if row.event_id not in self.answered:
                 self.issued[row.event_id] = row
         elif row.kind == STEP_ANSWERED and isinstance(payload, dict):
             answered = str(payload.get("step_id"))
-            if self.issued.pop(answered, None) is None:
-                self.answered.add(answered)
+            self.answered.add(answered)
+            self.issued.pop(answered, None)
 
 
 def reduce(events: Iterable[Event]) -> Snapshot:

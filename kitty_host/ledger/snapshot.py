@@ -7,6 +7,7 @@ read and added; where that does not fit, or the file is not known again, everyth
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 from collections.abc import Iterator
@@ -64,14 +65,27 @@ def _extended(known: _Known, stream: BinaryIO, path: Path, size: int) -> _Known 
     lines, offset = known.lines, known.size
     stream.seek(offset)
     hurry = _hurry(known.state, path) if size - offset > _HUGE else None
-    for block in blocks(stream, path, number=lines, offset=offset):
-        if not (hurry.extend(block) if hurry else known.state.extend(decode_block(block, path))):
-            return None
-        lines += block.content.count(b"\n")
-        offset += len(block.content)
-    if hurry:
-        hurry.settle(stream)
+    with _uncollected():
+        for block in blocks(stream, path, number=lines, offset=offset):
+            if not (hurry.extend(block) if hurry else known.state.extend(decode_block(block, path))):
+                return None
+            lines += block.content.count(b"\n")
+            offset += len(block.content)
+        if hurry:
+            hurry.settle(stream)
     return _Known(known.state, lines, offset)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector: rows make no cycles, and it would look at each of them over and over."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _hurry(state: Snapshot, path: Path) -> Hurry:

@@ -35,7 +35,8 @@ def main() -> None:
 
 def _machine() -> str:
     versions = [
-        f"{name} {importlib.metadata.version(name)}" for name in ("click", "pluggy", "attrs", "cattrs", "ruamel.yaml")
+        f"{name} {importlib.metadata.version(name)}"
+        for name in ("click", "pluggy", "attrs", "cattrs", "msgspec", "ruamel.yaml")
     ]
     git = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout.strip()
     load = os.getloadavg()[0]

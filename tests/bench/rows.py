@@ -12,7 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ledgers import count_lines, fill
 from measure import Ratio, in_turn, inside, process
+
+from kitty_host.mission import find_missions
+from kitty_host.repo import Repo
 
 KITTY = Path(sys.executable).with_name("kitty")
 IMPORT_CLICK = (sys.executable, "-c", "import click")
@@ -72,8 +76,50 @@ def queries(bench: Bench) -> Iterator[str]:
     """`status` and `next` on ten work packages against the import of click."""
     root = _repository(bench.scratch / "ten", packages=10)
     for command in ("status", "next"):
-        ratio = in_turn(process(KITTY, "-C", root, command, "--json"), process(*IMPORT_CLICK), runs=bench.runs)
+        # As an agent asks: in the repository, and with its name in the environment.
+        asked = process(KITTY, command, "--json", where=root, environment={"KITTY_AGENT": "bench"})
+        ratio = in_turn(asked, process(*IMPORT_CLICK), runs=bench.runs)
         yield at_most(f"kitty {command} --json, 10 work packages, warm", "python -c 'import click'", 2.0, ratio)
+
+
+def million(bench: Bench) -> Iterator[str]:
+    """`status` on a ledger of a million rows: with its cache against a short ledger, without it against counting the lines."""
+    short = _repository(bench.scratch / "short", packages=10)
+    root = _repository(bench.scratch / "long", packages=10)
+    (mission,) = find_missions(Repo.find(root))
+    fill(mission, 1_000_000)
+    long = process(KITTY, "status", "--json", where=root)
+
+    def forget() -> None:
+        shutil.rmtree(mission.repo.cache, ignore_errors=True)
+
+    # Read once through, so that neither has to wait for the disk.
+    cold = in_turn(long, process(*count_lines(mission.ledger.live)), runs=min(bench.runs, 5), before=forget)
+    warm = in_turn(long, process(KITTY, "status", "--json", where=short), runs=bench.runs)
+    yield at_most("kitty status, a million events, warm", "the same, a few rows", 2, warm)
+    yield at_most("kitty status, a million events, cold", "counting the lines", 5, cold)
+
+
+def corpus(bench: Bench) -> Iterator[str]:
+    """`status --all` on real missions: with caches against an empty mission, without them against parsing the same front matters."""
+    if bench.corpus is None:
+        yield "status --all of real missions: not measured; name a directory with kitty-specs/ by --corpus"
+        return
+    short = _repository(bench.scratch / "empty", packages=0)
+    root = _repository(bench.scratch / "corpus", packages=0)
+    shutil.rmtree(root / "kitty-specs")
+    shutil.copytree(bench.corpus / "kitty-specs", root / "kitty-specs")
+    everything = process(KITTY, "status", "--all", "--json", where=root)
+    cache = Repo.find(root).cache
+
+    def forget() -> None:
+        shutil.rmtree(cache, ignore_errors=True)
+
+    warm = in_turn(everything, process(KITTY, "status", "--all", "--json", where=short), runs=bench.runs)
+    yield at_most("kitty status --all, real missions, warm", "the same, an empty mission", 3, warm)
+    parsing = process(sys.executable, "-c", _PARSE, root)
+    cold = in_turn(everything, parsing, runs=min(bench.runs, 5), before=forget)
+    yield at_most("kitty status --all, real missions, cold", "parsing the same front matters", 1.5, cold)
 
 
 def appends(bench: Bench) -> Iterator[str]:
@@ -138,9 +184,19 @@ ROWS: dict[str, Callable[[Bench], Iterator[str]]] = {
     "start": start,
     "many": many,
     "queries": queries,
+    "million": million,
+    "corpus": corpus,
     "appends": appends,
     "landing": landing,
 }
+
+_PARSE = """
+import re, sys
+from pathlib import Path
+from ruamel.yaml import YAML
+for path in sorted(Path(sys.argv[1]).glob("kitty-specs/*/tasks/WP*.md")):
+    YAML(typ="safe").load(re.match(rb"---\\s*\\n(.*?)^---", path.read_bytes(), re.S | re.M)[1])
+"""
 
 _APPEND = """
 import sys
@@ -211,7 +267,8 @@ def _repository(root: Path, *, packages: int, owned: bool = True) -> Path:
         )
     _git(root, "add", ".")
     _git(root, "commit", "--quiet", "-m", "plan")
-    subprocess.run([KITTY, "-C", root, "finalize"], check=True, capture_output=True)
+    if packages:
+        subprocess.run([KITTY, "-C", root, "finalize"], check=True, capture_output=True)
     return root
 
 

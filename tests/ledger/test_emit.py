@@ -369,3 +369,53 @@ def test_an_observer_that_fails_does_not_change_the_exit_code(
     assert result.exit_code == 0, result
     assert result.json["faults"] == 1
     assert lane(mission) == "planned"
+
+
+# What is acknowledged is in force
+
+
+REVIEW = {"reviewer": "rita", "verdict": "approved", "reference": "r1"}
+BACK_IN_REVIEW = (("in_progress", "for_review", {}), ("for_review", "in_review", {}))
+HISTORIES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
+    "two clones reopened one approval": [
+        ("genesis", "approved", {"force": True, "reason": "x"}),
+        ("approved", "in_progress", {"review_ref": "r1"}),
+        ("approved", "in_progress", {"review_ref": "r2"}),
+        *BACK_IN_REVIEW,
+    ],
+    "the approval that was reopened had been restated by a migration": [
+        ("genesis", "approved", {"actor": "migration:backfill"}),
+        ("approved", "in_progress", {"review_ref": "r1"}),
+        *BACK_IN_REVIEW,
+    ],
+    "three clones reopened it": [
+        ("genesis", "approved", {"force": True, "reason": "x"}),
+        *[("approved", "in_progress", {"review_ref": f"r{number}"}) for number in range(3)],
+        *BACK_IN_REVIEW,
+    ],
+}
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_an_approval_is_in_force_though_a_departure_waited_for_it(
+    plugins: Plugins, mission: Mission, history: str
+) -> None:
+    rows = [to(mission, "WP01", source, target, **fields) for source, target, fields in HISTORIES[history]]
+    mission.ledger.append(
+        [{**row, "event_id": new_id(), "at": f"2026-01-01T00:00:{n:02}.000000+00:00"} for n, row in enumerate(rows)]
+    )
+    assert lane(mission) == "in_review"
+    written = emit(plugins, mission, moves(mission, ("WP01", "in_review", "approved"), review_result=REVIEW))
+    assert lane(mission) == "approved"
+    assert {row["force"] for row in written} == {False, True}
+    assert [row["review_result"] for row in written] == [REVIEW] * len(written)
+
+
+def test_a_row_about_the_mission_is_later_than_the_rows_before_it_in_its_command(
+    plugins: Plugins, mission: Mission
+) -> None:
+    far = {**to(mission, *SEED), "event_id": new_id(), "at": "2999-01-01T00:00:00.000000+00:00"}
+    mission.ledger.append([far])
+    landed = envelope("MissionLanded", {}, aggregate_id="m")
+    rows = emit(plugins, mission, lambda state: [to(mission, *CLAIM), to(mission, *START), landed])
+    assert rows[2]["timestamp"] > rows[1]["at"] > rows[0]["at"]
