@@ -114,8 +114,8 @@ class Hurry:
     def __init__(self, state: Snapshot, path: Path) -> None:
         self._state = state
         self._path = path
-        self._blocks: dict[str, int] = {}
-        """The block of each row, by its id, of which more is wanted than a `_Row` has."""
+        self._blocks: dict[tuple[str, str], int] = {}
+        """The block of each row, by its name, of which more is wanted than a `_Row` has."""
 
     def extend(self, block: Block) -> bool:
         """As `Snapshot.extend`, for a whole block. Errors: `LEDGER_DAMAGED` with line and byte."""
@@ -157,21 +157,21 @@ class Hurry:
 
     def settle(self, stream: BinaryIO) -> None:
         """Put whole rows in the places of those that stand in for them."""
-        ids = [row.event_id for package in self._state.packages.values() for row in package.entered.values()]
-        ids += [row.event_id for row in self._state.others.values()]
-        standing_in = self._blocks.keys() & ids
-        rows: dict[str, Any] = {}
-        for offset in {self._blocks[event_id] for event_id in standing_in}:
+        standing_in = [row for package in self._state.packages.values() for row in package.entered.values()]
+        names = self._blocks.keys() & map(_name, [*standing_in, *self._state.others.values()])
+        rows: dict[tuple[str, str], Any] = {}
+        for offset in {self._blocks[name] for name in names}:
             stream.seek(offset)
-            wanted = {event_id for event_id in standing_in if self._blocks[event_id] == offset}
+            wanted = {name for name in names if self._blocks[name] == offset}
+            ids = {event_id for event_id, _ in wanted}
             while wanted:
                 row = parse(stream.readline())
-                if row.get("event_id") in wanted:
-                    wanted.discard(row["event_id"])
-                    rows[row["event_id"]] = decode(row)
+                if row.get("event_id") in ids and (name := _name(event := decode(row))) in wanted:
+                    wanted.discard(name)
+                    rows[name] = event
         for package in self._state.packages.values():
-            package.entered = {lane: rows.get(row.event_id, row) for lane, row in package.entered.items()}
-        self._state.others = {kind: rows.get(row.event_id, row) for kind, row in self._state.others.items()}
+            package.entered = {lane: rows.get(_name(row), row) for lane, row in package.entered.items()}
+        self._state.others = {kind: rows.get(_name(row), row) for kind, row in self._state.others.items()}
 
     def _extend_slowly(self, block: Block) -> bool:
         return self._state.extend(decode_block(block, self._path))
@@ -190,7 +190,7 @@ class Hurry:
         for row in sorted(telling, key=lambda row: row.at):
             package.see(row)
             package.apply(row)
-            self._blocks[row.event_id] = block.offset
+            self._blocks[_name(row)] = block.offset
         package.force_count, package.approvals = force_count, approvals
         state, last = self._state, chain.rows[-1]
         state.event_count += len(chain.rows)
@@ -205,7 +205,13 @@ class Hurry:
         at = row.timestamp or row.at
         if known is None or (at, row.event_id) > (known.at, known.event_id):
             self._state.others[kind] = Other(row.event_id, at, kind, {})
-            self._blocks[row.event_id] = block.offset
+            self._blocks[row.event_id, kind] = block.offset
+
+
+def _name(row: Any) -> tuple[str, str]:
+    """What a row is found again by: rows of other kinds may have used the id of a transition."""
+    kind = row.kind if isinstance(row, Other) else ""
+    return row.event_id, "an annotation" if isinstance(row, Annotation) else kind
 
 
 class _Chain(NamedTuple):
