@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
-import operator
 import os
 import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from kitty_host.api import KittyError
 
 TEMPORARY_PREFIX = ".kitty-tmp-"
 _LONG_AGO = 3600
 """Seconds."""
+# Not blocking: opening a FIFO that nobody writes to would otherwise wait for ever.
+_READ_UNLINKED = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 _WAITING = 2
 """Seconds after which somebody who waits for a lock is told so."""
 
@@ -33,18 +33,18 @@ def temporary(directory: Path) -> Path:
 
 def sweep(directory: Path) -> None:
     """Remove temporary files whose process was killed."""
-    with contextlib.suppress(OSError), os.scandir(directory) as listing:
-        for item in listing:
-            if item.name.startswith(TEMPORARY_PREFIX) and not _may_run(item):
-                Path(item.path).unlink()
+    with contextlib.suppress(OSError):
+        for name in os.listdir(directory):  # noqa: PTH208 - on the way of every append
+            if name.startswith(TEMPORARY_PREFIX) and not _may_run(directory / name):
+                (directory / name).unlink()
 
 
-def _may_run(item: os.DirEntry[str]) -> bool:
+def _may_run(path: Path) -> bool:
     """Whether the process that a temporary file is named after may still want it."""
-    namespace, _, rest = item.name.removeprefix(TEMPORARY_PREFIX).partition("-")
+    namespace, _, rest = path.name.removeprefix(TEMPORARY_PREFIX).partition("-")
     if namespace != _namespace():
         # The process ids of another container mean nothing here; no write takes as long as this.
-        return time.time() - item.stat(follow_symlinks=False).st_mtime < _LONG_AGO
+        return time.time() - path.lstat().st_mtime < _LONG_AGO
     try:
         os.kill(int(rest.partition("-")[0]), 0)
     except (ProcessLookupError, ValueError, OverflowError):
@@ -219,9 +219,7 @@ def link_exclusively(source: Path, target: Path) -> bool:
 
 def open_unlinked(path: Path) -> BinaryIO:
     """Open a file for reading. Raises `OSError`: `ELOOP` where the name itself is a symbolic link, `EISDIR` for a directory."""
-    # Not blocking: opening a FIFO that nobody writes to would otherwise wait for ever.
-    flags = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
-    descriptor = os.open(path, functools.reduce(operator.or_, flags, os.O_RDONLY))
+    descriptor = os.open(path, _READ_UNLINKED)
     try:
         if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path))
@@ -229,6 +227,21 @@ def open_unlinked(path: Path) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def last_byte(path: Path) -> tuple[bytes, os.stat_result]:
+    """The last byte of a file, empty where it holds nothing, and which file that is. Raises as `open_unlinked`."""
+    descriptor = os.open(path, _READ_UNLINKED)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
+            raise OSError(number, os.strerror(number), str(path))
+        if status.st_size:
+            os.lseek(descriptor, -1, os.SEEK_END)
+        return os.read(descriptor, 1), status
+    finally:
+        os.close(descriptor)
 
 
 def same_file(one: Path, other: Path) -> bool:
@@ -242,7 +255,7 @@ def same_file(one: Path, other: Path) -> bool:
 def is_same(status: os.stat_result, path: Path) -> bool:
     """Whether a name leads to the file that was looked at."""
     try:
-        return os.path.samestat(status, path.stat())
+        return os.path.samestat(status, os.stat(path))  # noqa: PTH116 - on the way of every append
     except FileNotFoundError:
         return False
 
@@ -284,13 +297,8 @@ def lock(
     On POSIX this is `flock`, the call that spec-kitty's lock library makes on the same files. `wait_seconds` None waits for ever,
     0 does not wait; when the time is over: `LOCK_HELD`. `waiting` is called once, from a thread of its own, when it takes long.
     """
-    make_directory(path.parent)
-    held = KittyError(
-        "LOCK_HELD",
-        f"another process holds {purpose or path.name}",
-        "wait for it to end and run this again",
-        lock=str(path),
-    )
+    if not os.path.isdir(path.parent):  # noqa: PTH112 - on the way of every append
+        make_directory(path.parent)
     if sys.platform == "win32":
         from filelock import FileLock, Timeout
 
@@ -298,10 +306,10 @@ def lock(
             with FileLock(path, timeout=-1 if wait_seconds is None else wait_seconds):
                 yield
         except Timeout:
-            raise held from None
+            raise _held(path, purpose) from None
         return
     deadline = None if wait_seconds is None else time.monotonic() + wait_seconds
-    while (descriptor := _take(path, deadline, held, waiting)) is None:
+    while (descriptor := _take(path, deadline, purpose, waiting)) is None:
         pass
     try:
         yield
@@ -309,7 +317,7 @@ def lock(
         os.close(descriptor)
 
 
-def _take(path: Path, deadline: float | None, held: KittyError, waiting: Callable[[], None] | None) -> int | None:
+def _take(path: Path, deadline: float | None, purpose: str, waiting: Callable[[], None] | None) -> int | None:
     """The locked descriptor, or None where the file was removed meanwhile: some releases of the peer's lock library unlink it."""
     import fcntl
 
@@ -326,7 +334,7 @@ def _take(path: Path, deadline: float | None, held: KittyError, waiting: Callabl
                         fcntl.flock(descriptor, fcntl.LOCK_EX)
                     break
                 if time.monotonic() >= deadline:
-                    raise held from None
+                    raise _held(path, purpose) from None
                 time.sleep(0.02)
         if is_same(os.fstat(descriptor), path):
             return descriptor
@@ -337,6 +345,15 @@ def _take(path: Path, deadline: float | None, held: KittyError, waiting: Callabl
     return None
 
 
+def _held(path: Path, purpose: str) -> KittyError:
+    return KittyError(
+        "LOCK_HELD",
+        f"another process holds {purpose or path.name}",
+        "wait for it to end and run this again",
+        lock=str(path),
+    )
+
+
 @contextlib.contextmanager
 def _told(waiting: Callable[[], None] | None) -> Iterator[None]:
     if waiting is None:
@@ -344,13 +361,29 @@ def _told(waiting: Callable[[], None] | None) -> Iterator[None]:
         return
     import threading
 
-    timer = threading.Timer(_WAITING, waiting)
-    timer.daemon = True
-    timer.start()
+    # One thread for all waits of the process: starting one for each would cost as much as the wait.
+    if not _waits.get("watched"):
+        _waits["watched"] = threading.Thread(target=_watch, name="kitty-waits", daemon=True)
+        _waits["watched"].start()
+    _waits["since"] = (time.monotonic(), waiting)
     try:
         yield
     finally:
-        timer.cancel()
+        _waits.pop("since", None)
+
+
+_waits: dict[str, Any] = {}
+
+
+def _watch() -> None:
+    """Tell whoever waits for a lock for long, once."""
+    told = None
+    while True:
+        time.sleep(_WAITING / 4)
+        wait = _waits.get("since")
+        if wait is not None and wait is not told and time.monotonic() - wait[0] >= _WAITING:
+            told = wait
+            wait[1]()
 
 
 def _umask() -> int:

@@ -413,3 +413,32 @@ def test_a_lock_file_that_its_holder_removes_is_made_again(tmp_path: Path) -> No
     finally:
         done.set()
         waiting.join()
+
+
+def test_who_waits_for_a_lock_for_long_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_WAITING", 0.05)
+    path = tmp_path / "lock"
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX); print(flush=True); sys.stdin.read()",
+            str(path),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    assert holder.stdin is not None
+    holder.stdout.readline()
+    told: list[str] = []
+
+    def waiting() -> None:
+        told.append("waiting")
+        threading.Timer(0.3, holder.stdin.close).start()  # type: ignore[union-attr]
+
+    with files.lock(path, waiting=waiting):
+        assert told == ["waiting"]
+    holder.wait()
+    with files.lock(path, waiting=waiting):
+        assert told == ["waiting"], "nobody had it"

@@ -32,6 +32,7 @@ Row = dict[str, Any]
 _ACTOR_KEYS = {"role", "profile", "tool", "model"}
 OTHER_TYPES: Final = frozenset(("RetrospectiveCaptured", "RetrospectiveCaptureFailed", "RetrospectiveSkipped"))
 SUBTASK: Final = frozenset((*LANES, GENESIS, "skipped", "not_applicable"))
+_encoder = json.JSONEncoder(sort_keys=True)
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ULID = re.compile(f"[0-7][{_CROCKFORD}]{{25}}")
 
@@ -194,7 +195,7 @@ def parse(line: bytes) -> Any:
 
 def encode(row: Mapping[str, Any]) -> str:
     """One row as a line: sorted keys, ASCII, with its newline."""
-    return json.dumps(row, sort_keys=True) + "\n"
+    return _encoder.encode(row) + "\n"
 
 
 def event_id_of(row: Mapping[str, Any]) -> str:

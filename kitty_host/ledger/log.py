@@ -20,6 +20,7 @@ from kitty_host.files import (
     disk_errors,
     hard_link,
     is_same,
+    last_byte,
     lock,
     make_directory,
     open_unlinked,
@@ -58,6 +59,8 @@ class Ledger:
         self._elsewhere = elsewhere
         self._cache = common / "kitty" / "cache" / f"ledger-{mission_id}.json"
         self._torn = common / "kitty" / "torn"
+        self._directories = (self.live.parent, self.twin.parent)
+        self._swept: list[int] = []
 
     # Reading
 
@@ -130,11 +133,20 @@ class Ledger:
     @contextlib.contextmanager
     def _open_live(self) -> Iterator[BinaryIO | None]:
         """The file under the live name, or None. Errors: `LEDGER_DAMAGED` where that is no plain file."""
+        with self._plain_file():
+            try:
+                stream = open_unlinked(self.live)
+            except FileNotFoundError:
+                yield None
+                return
+        with stream:
+            yield stream
+
+    @contextlib.contextmanager
+    def _plain_file(self) -> Iterator[None]:
+        """Whoever opens the live file: anything but a plain one is `LEDGER_DAMAGED`."""
         try:
-            stream = open_unlinked(self.live)
-        except FileNotFoundError:
-            yield None
-            return
+            yield
         except OSError as error:
             what = {errno.EISDIR: "a directory", errno.ELOOP: "a symbolic link", errno.EINVAL: "a pipe"}.get(
                 error.errno or 0
@@ -142,8 +154,6 @@ class Ledger:
             if what is None:
                 raise
             raise KittyError("LEDGER_DAMAGED", f"{self.live} is {what}", "move it away", path=str(self.live)) from error
-        with stream:
-            yield stream
 
     def _lines_of_twin(self) -> list[bytes]:
         try:
@@ -223,11 +233,8 @@ class Ledger:
                 "say it in a file, and name the file",
             )
         content = b"".join(line + b"\n" for line in lines)
-        make_directory(self.live.parent)
         with disk_errors(self.live):
-            created = not self.live.exists()
-            # Opened under the lock: spec-kitty replaces the file under it, and an older descriptor would lead to a file without a name.
-            descriptor = os.open(self.live, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            descriptor, created = self._open_to_append()
             try:
                 size = os.fstat(descriptor).st_size
                 try:
@@ -239,12 +246,24 @@ class Ledger:
                     sync_directory(self.live.parent)
                     os.fsync(descriptor)
                     hard_link(self.live, self.twin)
-                if not same_file(self.live, self.twin):
+                if not is_same(os.fstat(descriptor), self.twin):
                     atomic_write(self.twin, self.live.read_bytes())  # no links here: the second name is a copy
             except BaseException:
                 os.close(descriptor)
                 raise
         return descriptor
+
+    def _open_to_append(self) -> tuple[int, bool]:
+        """The file, and whether it was made.
+
+        Opened under the lock: spec-kitty replaces the file under it, and an older descriptor would lead to a file without a name.
+        """
+        flags = os.O_WRONLY | os.O_APPEND
+        try:
+            return os.open(self.live, flags), False
+        except FileNotFoundError:
+            make_directory(self.live.parent)
+            return os.open(self.live, flags | os.O_CREAT, 0o644), True
 
     def settle(self, descriptor: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Sync what was written, after the lock is released so that waiting writers share the sync, and make sure that it counts."""
@@ -289,10 +308,11 @@ class Ledger:
 
     def _mend(self) -> None:
         """Under the lock: finish or set aside a torn tail, and make the two names one file again."""
-        sweep(self.live.parent)
-        sweep(self.twin.parent)
-        with self._open_live():
-            pass  # before anything is touched: it must be a plain file
+        self._sweep()
+        with self._plain_file(), contextlib.suppress(FileNotFoundError):
+            last, status = last_byte(self.live)
+            if last in (b"", b"\n") and is_same(status, self.twin):
+                return
         for name in (self.live, self.twin):
             if torn := torn_bytes(name):
                 self._mend_tail(name, torn)
@@ -307,6 +327,14 @@ class Ledger:
                 sync_file(self.live)
             if not hard_link(self.live, self.twin) and not _holds(self.twin, merged):
                 atomic_write(self.twin, merged)
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left. Unless a name came or went since it was last done, there is nothing new."""
+        names = [directory.stat().st_mtime_ns if directory.is_dir() else 0 for directory in self._directories]
+        if names != self._swept:
+            for directory in self._directories:
+                sweep(directory)
+            self._swept = [directory.stat().st_mtime_ns if directory.is_dir() else 0 for directory in self._directories]
 
     def _mend_tail(self, name: Path, torn: int) -> None:
         whole = name.stat().st_size - torn
