@@ -86,11 +86,10 @@ class Config:
 
 def parse_yaml(text: bytes | str, path: Path, *, code: str) -> Any:
     """Parse YAML into plain values. Errors: `code`, with the line."""
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        return YAML(typ="safe").load(text)
+        return _safe().load(text)
     except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
         place = f"{path}, line {mark.line + 1}" if mark is not None else str(path)
@@ -98,6 +97,14 @@ def parse_yaml(text: bytes | str, path: Path, *, code: str) -> Any:
         raise KittyError(
             code, f"{place}: {problem}", "mend the YAML there", path=str(path), line=mark.line + 1 if mark else None
         ) from error
+
+
+@cache
+def _safe() -> Any:
+    """The one reader of plain values: making one costs as much as reading a small file."""
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe")
 
 
 def structure(value: Any, record: type[Section], *, where: str, path: Path, code: str) -> Section:

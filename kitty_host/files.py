@@ -105,6 +105,19 @@ def make_directory(directory: Path) -> None:
             sync_directory(one.parent)
 
 
+def write_cache(path: Path, content: bytes) -> None:
+    """Replace a cache as one step. Nothing is synced: a cache that a crash has spoilt is no cache, and whoever reads it sees that."""
+    make_directory(path.parent)
+    scratch = temporary(path.parent)
+    try:
+        scratch.write_bytes(content)
+        os.replace(scratch, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            scratch.unlink()
+        raise
+
+
 def atomic_write(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Replace a file's content as one step: readers see the old bytes or the new ones, also after a crash.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kitty_host.api import Finding, KittyError
-from kitty_host.files import atomic_write
+from kitty_host.files import write_cache
 from kitty_host.inert import inert
 
 _CACHE_VERSION = 1
@@ -94,7 +94,7 @@ def _read_files(files: Sequence[Path], known: dict[str, Any], cache: Path) -> tu
     if entries != known:
         # A cache that cannot be written costs time and nothing else.
         with contextlib.suppress(KittyError, OSError):
-            atomic_write(cache, json.dumps({"version": _CACHE_VERSION, "files": entries}).encode())
+            write_cache(cache, json.dumps({"version": _CACHE_VERSION, "files": entries}).encode())
     return tuple(packages[wp_id] for wp_id in sorted(packages, key=_natural)), findings
 
 

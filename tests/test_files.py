@@ -422,7 +422,7 @@ def test_who_waits_for_a_lock_for_long_is_told_once(tmp_path: Path, monkeypatch:
         [
             sys.executable,
             "-c",
-            "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX); print(flush=True); sys.stdin.read()",
+            "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()",
             str(path),
         ],
         stdin=subprocess.PIPE,

@@ -59,7 +59,7 @@ class Ledger:
         self._elsewhere = elsewhere
         self._cache = common / "kitty" / "cache" / f"ledger-{mission_id}.json"
         self._torn = common / "kitty" / "torn"
-        self._directories = (self.live.parent, self.twin.parent)
+        self._directories = (self.live.parent, self.twin.parent, self._cache.parent)
         self._swept: list[int] = []
 
     # Reading
@@ -73,7 +73,7 @@ class Ledger:
         copies = [] if alone else [self._lines_of_twin()]
         if self._elsewhere is not None:
             copies.append(self._elsewhere())
-        return self.union(live, *copies) if copies else live
+        return self.union(live, *copies) if any(copies) else live
 
     def rows(self) -> list[Row]:
         """Every line, decoded as JSON. Errors: `LEDGER_DAMAGED`."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 from kitty_host.api import KittyError
-from kitty_host.files import atomic_write
+from kitty_host.files import write_cache
 from kitty_host.ledger.event import Event, Other, Transition, decode
 from kitty_host.ledger.lines import Block, blocks, decode_block, decode_lines
 from kitty_host.ledger.order import Place
@@ -149,7 +149,7 @@ def _save(cache: Path, stream: BinaryIO, status: os.stat_result, known: _Known) 
     }
     # A cache that cannot be written costs time and nothing else.
     with contextlib.suppress(KittyError, OSError):
-        atomic_write(cache, json.dumps(told).encode())
+        write_cache(cache, json.dumps(told).encode())
 
 
 def _told(state: Snapshot) -> dict[str, Any]:

@@ -121,8 +121,9 @@ class Crash:
         return Done(killed, process.returncode, stdout, stderr, calls_of(self.counter))
 
     def lint(self, *, git: bool = False) -> list[str]:
-        """What the lint noted; Git's own renames only where `git` asks for them."""
+        """What the lint noted, but for caches, which nobody syncs; Git's own renames only where `git` asks for them."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        lines = [line for line in lines if "/kitty/cache/" not in line]
         return [line for line in lines if git or not line.rpartition(" by ")[2].startswith("git")]
 
 

@@ -14,7 +14,7 @@ from kitty_charter.project import project_sections
 from kitty_charter.render import BOOTSTRAP, COMPACT, KINDS, anchors, digest, ids, receipt
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command, group
-from kitty_host.files import atomic_write
+from kitty_host.files import write_cache
 from kitty_host.governance import plugin_sections
 from kitty_host.inert import inert
 from kitty_host.records import Charter, Section
@@ -74,4 +74,4 @@ def _remembered(memory: Path) -> dict[str, Any]:
 
 def _remember(memory: Path, given: dict[str, Any]) -> None:
     with contextlib.suppress(KittyError, OSError):  # a cache: where it cannot be written, the next answer is a long one
-        atomic_write(memory, json.dumps(given, sort_keys=True).encode())
+        write_cache(memory, json.dumps(given, sort_keys=True).encode())
