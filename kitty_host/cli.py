@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -78,6 +79,11 @@ class Kitty(click.Group):
                 raise error from None
             raise
 
+    def get_help(self, ctx: click.Context) -> str:
+        """As click, which would import `shutil` and with it every archive format there is, to learn how wide the terminal is."""
+        ctx.terminal_width = ctx.terminal_width or _width()
+        return super().get_help(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, without importing any."""
         rows = [(name, self.claims[name].command.summary) for name in self.list_commands(ctx)]
@@ -118,6 +124,18 @@ def execute(arguments: Sequence[str], plugins: Plugins) -> int:
 def _wants_json(arguments: Sequence[str]) -> bool:
     plain = list(arguments)
     return "--json" in (plain[: plain.index("--")] if "--" in plain else plain)
+
+
+def _width() -> int:
+    """The columns that click would fill: two less than the terminal has, from 50 to 78."""
+    try:
+        columns = int(os.environ.get("COLUMNS", "")) or 80
+    except ValueError:
+        try:
+            columns = os.get_terminal_size(1).columns or 80
+        except OSError:
+            columns = 80
+    return max(min(columns, 80) - 2, 50)
 
 
 def _keep_directory(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:

@@ -29,7 +29,13 @@ def inert(text: str, *, limit: int = LIMIT, prose: bool = False) -> str:
     if prose:
         text = " ".join(text.split())
     # Most titles and names are harmless as they are.
-    if text.isascii() and len(text) <= limit and safe.issuperset(text) and "--" not in text and text[:1] not in _OPENERS:
+    if (
+        text.isascii()
+        and len(text) <= limit
+        and safe.issuperset(text)
+        and "--" not in text
+        and text[:1] not in _OPENERS
+    ):
         return text
     pieces: list[str] = []
     used = 0

@@ -147,6 +147,33 @@ def test_a_question_about_kitty_itself_imports_nothing_heavy(tool: Project, argu
     assert "tool_cli" not in modules, "help imports no command"
 
 
+def test_help_imports_these_modules_beside_click_and_pluggy_and_no_other(tool: Project) -> None:
+    """Whoever adds one adds it here, and has measured what it costs on every call."""
+    script = "import sys, click, pluggy; print(*sys.modules)"
+    below = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    own = [
+        "api",
+        "builtin",
+        "builtin.plugin",
+        "cli",
+        "command",
+        "containment",
+        "discovery",
+        "hooks",
+        "plugins",
+        "report",
+    ]
+    assert imported(tool, "--help") - set(below) <= {
+        "kitty_host",
+        "kitty_host.__main__",
+        *(f"kitty_host.{name}" for name in own),
+        "plugin_kitty_tool",
+        "signal",
+        # What click needs to write help.
+        *("_locale", "click._textwrap", "encodings.ascii", "locale", "textwrap"),
+    }
+
+
 def test_the_version_alone_imports_next_to_nothing(tool: Project) -> None:
     assert imported(tool, "--version") <= {"kitty_host", "kitty_host.__main__"}
 

@@ -62,3 +62,20 @@ def test_the_old_name_of_the_option_works_and_both_must_agree(road: Road) -> Non
     done = road.project.kitty("status", "--feature", "one", "--mission", "two", "--json")
     assert (done.exit_code, done.code) == (1, "MISSION_AMBIGUOUS_SELECTOR")
     assert "--feature" not in road.project.kitty("status", "--help").stdout
+
+
+@pytest.mark.parametrize("question", [["status"], ["next", "--agent", "ada"]], ids=["status", "next"])
+def test_a_question_loads_neither_attrs_nor_yaml(road: Road, question: list[str]) -> None:
+    road.planned()
+    road("status")  # front matter is read once, and then comes from the cache
+    script = f"""
+import sys
+from kitty_host.cli import run
+assert run({[*question, "--json"]!r}) == 0
+print(*sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=road.project.root, capture_output=True, text=True, check=True
+    )
+    heavy = {"attr", "cattrs", "ruamel.yaml", "importlib.metadata", "asyncio", "hashlib", "random", "msgspec", "shutil"}
+    assert heavy.isdisjoint(done.stdout.splitlines()[-1].split())
