@@ -21,6 +21,8 @@ from kitty_merge import trees
 ENV_FILE = ".kitty-lane.env"
 DATABASE = "SPEC_KITTY_TEST_DB_NAME"
 _LONGEST_NAME = 63
+# As kitty makes them: in lower case, but for the first characters of the id at their end.
+_PLAIN_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*(-[0-9A-HJKMNP-TV-Z]{8})?")
 
 
 def allocate(package: Package, mission: Mission) -> Workspace:
@@ -122,13 +124,18 @@ def is_on_branch(path: Path, branch: str) -> bool:
 
 def environment(mission: Mission, lane_id: str) -> dict[str, str]:
     """What the processes of a lane get to see: a test database of their own, legal in PostgreSQL and MySQL."""
-    name = re.sub(r"[^a-z0-9_]+", "_", f"test_{mission.slug}_{lane_id}".lower())
-    if len(name) > _LONGEST_NAME:
+    return {DATABASE: database_name(mission.slug, lane_id)}
+
+
+def database_name(slug: str, lane_id: str) -> str:
+    """`test_<slug>_<lane>`, at most 63 bytes; with a hash wherever shortening or spelling could make two lanes share a name."""
+    name = re.sub(r"[^a-z0-9_]", "_", f"test_{slug}_{lane_id}".lower())
+    if len(name) > _LONGEST_NAME or not _PLAIN_SLUG.fullmatch(slug):
         import hashlib
 
-        digest = hashlib.sha256(name.encode()).hexdigest()[:10]
-        name = f"{name[: _LONGEST_NAME - 11]}_{digest}"
-    return {DATABASE: name}
+        digest = hashlib.sha256(f"{slug}/{lane_id}".encode()).hexdigest()[:16]
+        name = f"{name[: _LONGEST_NAME - 17]}_{digest}"
+    return name
 
 
 def _lane(lanes: Lanes, package: Package) -> Lane:

