@@ -7,18 +7,21 @@ import random
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kitty_host.api import KittyError
+from kitty_host.lanes import require_lanes
+from kitty_host.state import State, dependencies_missing
+from kitty_host.testing import Project
+from kitty_merge.candidate import build, objections
 from kitty_merge.workspace import DATABASE, ENV_FILE, database_name, environment, find, worktree_path
 
-if TYPE_CHECKING:
-    from conftest import Yard
+from .conftest import Yard
 
 
 def test_a_lane_starts_at_the_target(yard: Yard) -> None:
@@ -208,6 +211,73 @@ def test_two_lanes_run_a_real_database_suite_at_once(yard: Yard, tmp_path: Path)
         assert all("5 passed" in text for text in said)
     finally:
         server.cleanup()
+
+
+# FR-005: what a package depends on is in the base that it is handed out with
+
+
+def contains(yard: Yard, commit: str, tip: str) -> bool:
+    return yard.mission.repo.git.is_ancestor(commit, tip)
+
+
+def test_the_eight_packages_of_the_original_mission(yard: Yard) -> None:
+    needs = {"WP04": ["WP03"], "WP06": ["WP05"], "WP08": [f"WP{number:02}" for number in range(1, 8)]}
+    names = [f"WP{number:02}" for number in range(1, 9)]
+    mission = yard.plan(*(yard.package(name, *needs.get(name, [])) for name in names))
+    lanes = require_lanes(mission)
+    assert len({lanes.of(name) for name in ("WP01", "WP02", "WP03", "WP05", "WP07")}) == 5, "they fan out"
+    approved = {name: yard.finish(name) for name in names[:-1]}
+    workspace = yard.start("WP08")
+    assert [name for name, commit in approved.items() if not contains(yard, commit, workspace.head)] == []
+    assert len(list((yard.root / ".worktrees").iterdir())) >= 2
+
+
+def random_graph(chance: random.Random, size: int) -> dict[str, list[str]]:
+    names = [f"WP{number:02}" for number in range(1, size + 1)]
+    return {name: [one for one in names[:place] if chance.random() < 0.4] for place, name in enumerate(names)}
+
+
+def check_graph(project: Project, seed: int) -> None:
+    chance = random.Random(seed)
+    needs = random_graph(chance, 5)
+    yard = Yard(project)
+    mission = yard.plan(*(yard.package(name, *wanted) for name, wanted in needs.items()))
+    lanes = require_lanes(mission)
+    state = State.load(mission)
+    for name, wanted in needs.items():
+        lane = lanes.of(name)
+        assert lane is not None
+        for need in wanted:
+            other = lanes.of(need)
+            assert other is not None
+            before = other == lane and lane.wp_ids.index(need) < lane.wp_ids.index(name)
+            assert before or other.lane_id in lane.depends_on, "planned"
+        assert bool(dependencies_missing(state, mission.package(name))) == bool(wanted), "nobody claims it too early"
+    approved: dict[str, str] = {}
+    for name, wanted in needs.items():
+        workspace = yard.start(name)
+        assert [one for one in wanted if not contains(yard, approved[one], workspace.head)] == [], "handed out"
+        yard.work(name)
+        approved[name] = yard.approve(name)
+    candidate = build(yard.mission)
+    assert [name for name, commit in approved.items() if not contains(yard, commit, candidate.tip)] == [], "merged"
+    assert list(objections(candidate)) == []
+    alone = [
+        name for name, wanted in needs.items() if not wanted and not any(name in other for other in needs.values())
+    ]
+    assert len({lanes.of(name) for name in alone}) == len(alone), "what is independent fans out"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_dependencies_are_in_the_base_at_every_step(project: Project, seed: int) -> None:
+    check_graph(project, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(10))
+def test_so_they_are_in_a_hundred_graphs(make_project: Callable[[str], Project], part: int) -> None:
+    for seed in range(part * 10, part * 10 + 10):
+        check_graph(make_project(f"project-{seed}"), seed)
 
 
 def test_a_lost_branch_is_made_again_at_what_was_approved(yard: Yard) -> None:
