@@ -13,7 +13,7 @@ from kitty_host.lanes import PLANNING, require_lanes
 from kitty_host.mission import lane_of_worktree
 from kitty_host.report import counted, note
 from kitty_merge.exchange import exchange, remotes
-from kitty_merge.workspace import environment, worktree_path
+from kitty_merge.workspace import environment, refresh, stale_lanes, worktree_path
 
 lanes = group("lanes", help="Show lanes, their environment; exchange them with a remote.")
 
@@ -23,6 +23,7 @@ def show(call: Invocation) -> None:
     """List the lanes with their work packages, branches and heads."""
     rows: list[dict[str, Any]] = []
     lines: list[str] = []
+    stale = {one.lane.lane_id: one for one in stale_lanes(call.mission)}
     for lane in require_lanes(call.mission).lanes:
         path = worktree_path(call.mission, lane.lane_id)
         head = call.repo.git.commit_of(f"refs/heads/{lane.branch}")
@@ -34,9 +35,12 @@ def show(call: Invocation) -> None:
                 "branch": lane.branch,
                 "head": head,
                 "workspace_path": str(path) if path.is_dir() else None,
+                "stale": stale[lane.lane_id].missing if lane.lane_id in stale else (),
             }
         )
         lines.append(f"{lane.lane_id:14} {', '.join(lane.wp_ids):22} {(head or 'no branch')[:10]:11} {lane.branch}")
+        if lane.lane_id in stale:
+            lines.append(f"{'':14} lacks what was approved since for a dependency: kitty lanes sync")
     call.show({"schema": "kitty.lanes/1", "lanes": rows}, "\n".join(lines))
 
 
@@ -61,8 +65,15 @@ def env(call: Invocation, lane_id: str | None) -> None:
 @click.option("--push", is_flag=True, help="Publish this side's lanes and ledger too.")
 @click.option("--remote", help="The remote; needed where there are several.")
 def sync(call: Invocation, push: bool, remote: str | None) -> None:
-    """Take in a remote's lanes and ledger, and publish this side's with --push."""
+    """Take in a remote's lanes and ledger, publish this side's with --push, and bring lanes up to date with what they depend on."""
     known = remotes(call.repo)
+    if not known and not push and remote is None:
+        refreshed = _refresh(call)
+        call.show(
+            {"schema": "kitty.lanes/1", "remote": None, "refreshed": refreshed},
+            f"Brought up to date: {counted(len(refreshed), 'lane')}. No remote is configured.",
+        )
+        return
     chosen = remote or ("origin" if "origin" in known else known[0] if len(known) == 1 else None)
     if chosen is None or chosen not in known:
         raise KittyError(
@@ -72,7 +83,19 @@ def sync(call: Invocation, push: bool, remote: str | None) -> None:
         )
     note(f"Exchanging with {chosen} …")
     done = exchange(call.mission, chosen, push=push)
+    refreshed = _refresh(call)
     call.show(
-        {"schema": "kitty.lanes/1", **done._asdict()},
-        f"New here: {counted(done.rows, 'row')}, {counted(len(done.lanes), 'lane')}; published: {counted(len(done.pushed), 'ref')}.",
+        {"schema": "kitty.lanes/1", **done._asdict(), "refreshed": refreshed},
+        f"New here: {counted(done.rows, 'row')}, {counted(len(done.lanes), 'lane')}; published: {counted(len(done.pushed), 'ref')}; "
+        f"brought up to date: {counted(len(refreshed), 'lane')}.",
     )
+
+
+def _refresh(call: Invocation) -> list[str]:
+    mission = call.mission.refresh()
+    refreshed: list[str] = []
+    for stale in stale_lanes(mission):
+        note(f"Bringing {counted(len(stale.missing), 'commit')} into {stale.lane.lane_id} …")
+        refresh(mission, stale)
+        refreshed.append(stale.lane.lane_id)
+    return refreshed

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from kitty_host.api import KittyError
 from kitty_host.files import atomic_write, lock
 from kitty_host.git import Git
 from kitty_host.lanes import PLANNING, plan_ref, require_lanes
+from kitty_host.ledger.machine import CLAIMED, IN_PROGRESS
 from kitty_host.mission import Mission
 from kitty_host.packages import Package
 from kitty_host.records import Lane, Lanes, Workspace
@@ -21,6 +23,8 @@ from kitty_merge import trees
 ENV_FILE = ".kitty-lane.env"
 DATABASE = "SPEC_KITTY_TEST_DB_NAME"
 _LONGEST_NAME = 63
+ACTIVE = (CLAIMED, IN_PROGRESS)
+"""Where somebody is at work, so that a merge into the lane is seen and tested."""
 # As kitty makes them: in lower case, but for the first characters of the id at their end.
 _PLAIN_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*(-[0-9A-HJKMNP-TV-Z]{8})?")
 
@@ -65,6 +69,37 @@ def find(package: Package, mission: Mission) -> Workspace | None:
     path = worktree_path(mission, lane.lane_id)
     env = environment(mission, lane.lane_id)
     return Workspace(package.wp_id, lane.lane_id, lane.branch, path if path.is_dir() else None, "", head, env)
+
+
+class Stale(NamedTuple):
+    """A lane that lacks what was approved since for something it depends on."""
+
+    lane: Lane
+    wp_id: str
+    """The work package that is at work there."""
+    missing: tuple[str, ...]
+    """Commits."""
+
+
+def stale_lanes(mission: Mission) -> list[Stale]:
+    """Lanes with open work whose dependencies have moved since: reopened, corrected, and approved again."""
+    git, state = mission.repo.git, State.load(mission)
+    found: list[Stale] = []
+    for lane in require_lanes(mission).lanes:
+        head = git.commit_of(f"refs/heads/{lane.branch}")
+        if head is None or lane.lane_id == PLANNING:
+            continue
+        for package in mission.packages:
+            if package.wp_id in lane.wp_ids and state.lane(package.wp_id) in ACTIVE:
+                missing = tuple(one for one in needed_commits(state, package) if not git.is_ancestor(one, head))
+                if missing:
+                    found.append(Stale(lane, package.wp_id, missing))
+    return found
+
+
+def refresh(mission: Mission, stale: Stale) -> str:
+    """Merge what a stale lane lacks into it, in its worktree; returns the new head. Errors: `WORKTREE_ALLOC_FAILED`."""
+    return allocate(mission.package(stale.wp_id), mission).head
 
 
 def needed_commits(state: State, package: Package) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kitty_host.lanes import require_lanes
 from kitty_host.mission import find_missions
 from kitty_host.repo import Repo
 from kitty_host.state import State
@@ -89,7 +90,39 @@ def test_a_lane_that_is_checked_out_here_is_not_moved(clones: tuple[Yard, Projec
     assert second.git("rev-parse", "HEAD") == before
 
 
-def test_without_a_remote_it_refuses(yard: Yard) -> None:
+def test_publishing_without_a_remote_refuses(yard: Yard) -> None:
     yard.plan(yard.package("WP01"))
+    for arguments in (["--push"], ["--remote", "elsewhere"]):
+        done = yard.project.kitty("lanes", "sync", *arguments, "--json")
+        assert (done.exit_code, done.code) == (1, "REMOTE_REQUIRED")
+
+
+def test_a_lane_whose_dependency_moved_is_named_and_brought_up_to_date(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"), yard.package("WP02", "WP01"), yard.package("WP03", "WP01"))
+    yard.finish("WP01")
+    yard.work("WP03")
+    lane = next(one for one in require_lanes(yard.mission).lanes if "WP03" in one.wp_ids)
+    assert "WP01" not in lane.wp_ids
+    yard.project.record(yard.mission, "WP01", "in_progress")
+    corrected = yard.finish("WP01", "corrected\n")
+    shown = yard.project.kitty("lanes", "show", "--json").json["lanes"]
+    assert {one["lane_id"]: one["stale"] for one in shown if one["stale"]} == {lane.lane_id: [corrected]}
     done = yard.project.kitty("lanes", "sync", "--json")
-    assert (done.exit_code, done.code) == (1, "REMOTE_REQUIRED")
+    assert (done.exit_code, done.json["refreshed"]) == (0, [lane.lane_id])
+    assert yard.mission.repo.git.is_ancestor(corrected, f"refs/heads/{lane.branch}")
+    again = yard.project.kitty("lanes", "sync", "--json").json
+    assert again["refreshed"] == []
+
+
+def test_a_lane_with_changes_that_are_in_no_commit_is_not_touched(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"), yard.package("WP02", "WP01"), yard.package("WP03", "WP01"))
+    yard.finish("WP01")
+    yard.work("WP03")
+    place = yard.start("WP03").path
+    assert place is not None
+    (place / "wp03.txt").write_text("in the middle of it\n")
+    yard.project.record(yard.mission, "WP01", "in_progress")
+    yard.finish("WP01", "corrected\n")
+    done = yard.project.kitty("lanes", "sync", "--json")
+    assert (done.exit_code, done.code) == (1, "WORKTREE_ALLOC_FAILED")
+    assert (place / "wp03.txt").read_text() == "in the middle of it\n"
