@@ -257,6 +257,14 @@ def last_byte(path: Path) -> tuple[bytes, os.stat_result]:
         os.close(descriptor)
 
 
+def changed(directory: Path) -> int:
+    """When a name in a directory came or went, in nanoseconds; 0 where there is no directory."""
+    try:
+        return os.stat(directory).st_mtime_ns  # noqa: PTH116 - on the way of every append
+    except OSError:
+        return 0
+
+
 def same_file(one: Path, other: Path) -> bool:
     """Whether two names lead to one inode."""
     try:
@@ -310,11 +318,10 @@ def lock(
     On POSIX this is `flock`, the call that spec-kitty's lock library makes on the same files. `wait_seconds` None waits for ever,
     0 does not wait; when the time is over: `LOCK_HELD`. `waiting` is called once, from a thread of its own, when it takes long.
     """
-    if not os.path.isdir(path.parent):  # noqa: PTH112 - on the way of every append
-        make_directory(path.parent)
     if sys.platform == "win32":
         from filelock import FileLock, Timeout
 
+        make_directory(path.parent)
         try:
             with FileLock(path, timeout=-1 if wait_seconds is None else wait_seconds):
                 yield
@@ -335,7 +342,11 @@ def _take(path: Path, deadline: float | None, purpose: str, waiting: Callable[[]
     import fcntl
 
     with disk_errors(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            make_directory(path.parent)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         while True:
             try:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from kitty_host.api import Finding, KittyError
 from kitty_host.files import (
     atomic_write,
+    changed,
     copy_rest,
     disk_errors,
     hard_link,
@@ -236,17 +237,17 @@ class Ledger:
         with disk_errors(self.live):
             descriptor, created = self._open_to_append()
             try:
-                size = os.fstat(descriptor).st_size
+                status = os.fstat(descriptor)
                 try:
                     write_all(descriptor, content)
                 except OSError:
-                    os.ftruncate(descriptor, size)
+                    os.ftruncate(descriptor, status.st_size)
                     raise
                 if created:
                     sync_directory(self.live.parent)
                     os.fsync(descriptor)
                     hard_link(self.live, self.twin)
-                if not is_same(os.fstat(descriptor), self.twin):
+                if not is_same(status, self.twin):
                     atomic_write(self.twin, self.live.read_bytes())  # no links here: the second name is a copy
             except BaseException:
                 os.close(descriptor)
@@ -330,11 +331,10 @@ class Ledger:
 
     def _sweep(self) -> None:
         """Remove what killed processes left. Unless a name came or went since it was last done, there is nothing new."""
-        names = [directory.stat().st_mtime_ns if directory.is_dir() else 0 for directory in self._directories]
-        if names != self._swept:
+        if [changed(directory) for directory in self._directories] != self._swept:
             for directory in self._directories:
                 sweep(directory)
-            self._swept = [directory.stat().st_mtime_ns if directory.is_dir() else 0 for directory in self._directories]
+            self._swept = [changed(directory) for directory in self._directories]
 
     def _mend_tail(self, name: Path, torn: int) -> None:
         whole = name.stat().st_size - torn
