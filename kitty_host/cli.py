@@ -103,7 +103,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         plugins = Plugins.discover()
         code = execute(arguments, plugins)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         code = report.USAGE
@@ -117,7 +118,13 @@ def run(arguments: Sequence[str]) -> int:
 def execute(arguments: Sequence[str], plugins: Plugins) -> int:
     """Run one command, raise what it raises, and return the exit code that it gave to `Context.exit`, else 0."""
     invocation = Invocation(plugins, json=_wants_json(arguments))
-    code = Kitty(plugins).main(list(arguments), prog_name="kitty", standalone_mode=False, obj=invocation)
+    try:
+        code = Kitty(plugins).main(list(arguments), prog_name="kitty", standalone_mode=False, obj=invocation)
+    except SystemExit as left:
+        if isinstance(left.__context__, BrokenPipeError):
+            # click calls it a failure that the reader has seen enough.
+            raise left.__context__ from None
+        raise
     return code if isinstance(code, int) else 0
 
 

@@ -98,7 +98,11 @@ def configured_seconds(repo: Repo) -> float:
     from kitty_host.repo import CONFIG
 
     # An observer is told of every transition; where the file has no such section, it need not be parsed for that.
-    if VARIABLE in os.environ or b"plugins" not in (repo.root / CONFIG).read_bytes():
+    try:
+        content = (repo.root / CONFIG).read_bytes()
+    except OSError:
+        return default_seconds()
+    if VARIABLE in os.environ or b"plugins" not in content:
         return default_seconds()
     from kitty_host.settings import PluginSettings
 

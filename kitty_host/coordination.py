@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kitty_host.api import KittyError
 from kitty_host.files import open_unlinked
 
 if TYPE_CHECKING:
@@ -28,14 +29,25 @@ class Copy(NamedTuple):
     """Where the branch is checked out: what is there is newer than what was committed."""
 
     def read(self, name: str) -> bytes | None:
-        """A file of the mission by its path in the directory; None where there is none, or something that is no file."""
-        if self.worktree is None:
-            return self.repo.git.read_blob(self.branch, f"{self.place}/{name}")
-        try:
-            with open_unlinked(self.worktree / self.place / name) as stream:
-                return stream.read()
-        except OSError:
-            return None
+        """A file of the mission by its path in the directory, as its worktree has it, else as it was committed; None where there is none.
+
+        Errors: `LEDGER_DAMAGED` where the worktree has something in its place that cannot be read.
+        """
+        if self.worktree is not None:
+            path = self.worktree / self.place / name
+            try:
+                with open_unlinked(path) as stream:
+                    return stream.read()
+            except (FileNotFoundError, NotADirectoryError):
+                pass  # what somebody removed there is still committed
+            except OSError as error:
+                raise KittyError(
+                    "LEDGER_DAMAGED",
+                    f"{path} cannot be read: {error.strerror}",
+                    f"bring it back: git -C {self.worktree} checkout -- {self.place}/{name}",
+                    path=str(path),
+                ) from error
+        return self.repo.git.read_blob(self.branch, f"{self.place}/{name}")
 
     def names(self) -> list[str]:
         """The committed files of the mission."""

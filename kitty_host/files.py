@@ -266,17 +266,17 @@ def changed(directory: Path) -> int:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether two names lead to one inode."""
+    """Whether two names are names of one inode; a link that leads to it is another file."""
     try:
-        return os.path.samestat(one.stat(), other.stat())
+        return os.path.samestat(one.lstat(), other.lstat())
     except FileNotFoundError:
         return False
 
 
 def is_same(status: os.stat_result, path: Path) -> bool:
-    """Whether a name leads to the file that was looked at."""
+    """Whether a name is one of the file that was looked at."""
     try:
-        return os.path.samestat(status, os.stat(path))  # noqa: PTH116 - on the way of every append
+        return os.path.samestat(status, os.lstat(path))
     except FileNotFoundError:
         return False
 
@@ -360,8 +360,9 @@ def _take(path: Path, deadline: float | None, purpose: str, waiting: Callable[[]
                 if time.monotonic() >= deadline:
                     raise _held(path, purpose) from None
                 time.sleep(0.02)
-        if is_same(os.fstat(descriptor), path):
-            return descriptor
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
     except BaseException:
         os.close(descriptor)
         raise

@@ -341,6 +341,9 @@ class Plugins:
 def missing(what: str) -> KittyError:
     """The refusal `PLUGIN_MISSING`; the host's own metadata says which distributions are not installed."""
     absent = sorted(set(own_distributions()) - {entry.distribution for entry in find_entries()})
+    if ALLOW_LIST in os.environ:
+        hint = f"{ALLOW_LIST}={os.environ[ALLOW_LIST]} leaves plugins out: unset it, or name the one that brings it"
+        return KittyError("PLUGIN_MISSING", what, hint, distributions=absent)
     return KittyError(
         "PLUGIN_MISSING",
         what,

@@ -77,7 +77,7 @@ def repair(call: Invocation, from_checkpoint: bool, dry_run: bool) -> None:
     left = [] if dry_run else call.mission.ledger.findings()
     mended = [finding for finding in before if finding not in left]
     text = [f"{'would mend' if dry_run else 'mended'}: {finding.message}" for finding in mended]
-    payload = {"ok": not left, "dry_run": dry_run, "events": len(call.mission.ledger.rows())}
+    payload = {"ok": not left, "dry_run": dry_run, "events": len(call.mission.ledger.events())}
     call.show(
         {"schema": SCHEMA, **payload, "findings": [finding._asdict() for finding in mended]},
         "\n".join(text) or "Nothing to mend.",

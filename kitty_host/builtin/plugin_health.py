@@ -84,7 +84,7 @@ def _requirements(distribution: str) -> Iterator[Requirement]:
     """What a distribution needs in this environment; a line that cannot be read says nothing."""
     try:
         lines = importlib.metadata.requires(distribution) or []
-    except importlib.metadata.PackageNotFoundError:
+    except (importlib.metadata.PackageNotFoundError, UnicodeDecodeError):
         return
     for line in lines:
         try:

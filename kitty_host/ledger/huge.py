@@ -165,7 +165,8 @@ class Hurry:
             wanted = {name for name in names if self._blocks[name] == offset}
             ids = {event_id for event_id, _ in wanted}
             while wanted:
-                row = parse(stream.readline())
+                line = stream.readline()
+                row = parse(line) if line.strip() else {}
                 if row.get("event_id") in ids and (name := _name(event := decode(row))) in wanted:
                     wanted.discard(name)
                     rows[name] = event

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 from kitty_host.api import KittyError
+from kitty_host.files import open_unlinked
 from kitty_host.ledger.event import BadRow, Event, decode, parse
 
 LONGEST: Final = 8 << 20
@@ -93,7 +94,7 @@ def decode_lines(lines: Sequence[bytes], path: Path, *, number: int = 0, offset:
 def torn_bytes(path: Path) -> int:
     """How many bytes follow the last newline; 0 where there is no file. Reads the end only."""
     try:
-        with path.open("rb") as stream:
+        with open_unlinked(path) as stream:
             size = place = stream.seek(0, os.SEEK_END)
             while place:
                 start = max(0, place - _BLOCK)

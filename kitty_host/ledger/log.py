@@ -41,6 +41,7 @@ from kitty_host.ledger.wp import is_seed
 
 FILE = "status.events.jsonl"
 _PATIENCE = 20
+_ODD = {errno.EISDIR: "a directory", errno.ELOOP: "a symbolic link", errno.EINVAL: "a pipe", errno.ENXIO: "a socket"}
 
 
 class Ledger:
@@ -74,7 +75,8 @@ class Ledger:
         copies = [] if alone else [self._lines_of_twin()]
         if self._elsewhere is not None:
             copies.append(self._elsewhere())
-        return self.union(live, *copies) if any(copies) else live
+        names = [str(self.live), *([] if alone else [str(self.twin)]), "its copy on the coordination branch"]
+        return self.union(live, *copies, names=names) if any(copies) else live
 
     def rows(self) -> list[Row]:
         """Every line, decoded as JSON. Errors: `LEDGER_DAMAGED`."""
@@ -131,40 +133,17 @@ class Ledger:
     def _adopt(self) -> str:
         return f"fold it into this checkout: kitty mission adopt {self.live.parent.name}"
 
-    @contextlib.contextmanager
-    def _open_live(self) -> Iterator[BinaryIO | None]:
-        """The file under the live name, or None. Errors: `LEDGER_DAMAGED` where that is no plain file."""
-        with self._plain_file():
-            try:
-                stream = open_unlinked(self.live)
-            except FileNotFoundError:
-                yield None
-                return
-        with stream:
-            yield stream
-
-    @contextlib.contextmanager
-    def _plain_file(self) -> Iterator[None]:
-        """Whoever opens the live file: anything but a plain one is `LEDGER_DAMAGED`."""
-        try:
-            yield
-        except OSError as error:
-            what = {errno.EISDIR: "a directory", errno.ELOOP: "a symbolic link", errno.EINVAL: "a pipe"}.get(
-                error.errno or 0
-            )
-            if what is None:
-                raise
-            raise KittyError("LEDGER_DAMAGED", f"{self.live} is {what}", "move it away", path=str(self.live)) from error
+    def _open_live(self) -> contextlib.AbstractContextManager[BinaryIO | None]:
+        return _opened(self.live)
 
     def _lines_of_twin(self) -> list[bytes]:
-        try:
-            with self.twin.open("rb") as stream:
-                return _lines_of(stream, self.twin)
-        except FileNotFoundError:
-            return []
+        with _opened(self.twin) as stream:
+            return _lines_of(stream, self.twin)
 
-    def union(self, *copies: Iterable[bytes]) -> list[bytes]:
+    def union(self, *copies: Iterable[bytes], names: Sequence[str] = ()) -> list[bytes]:
         """The lines of several copies: those of the first one as they are, then what each other one has under new event ids.
+
+        `names` are what the copies are called where one is damaged.
 
         Errors: `LEDGER_DAMAGED` for an unreadable line; `EVENT_ID_CONFLICT` where two copies have other contents under one id.
         """
@@ -176,13 +155,13 @@ class Ledger:
             offset = 0
             for number, line in enumerate(copy, 1):
                 if line.strip():
-                    row = _parsed(line, self.live, number, offset)
+                    row = _parsed(line, Path(names[position]) if names else self.live, number, offset)
                     identity = (event_id_of(row) if isinstance(row, dict) else "") or line.decode(errors="replace")
                     if identity not in known:
                         merged.append(line)
                         fresh.setdefault(identity, []).append(line)
                     elif _is_among(line, known[identity]):
-                        continue
+                        pass
                     elif _are_seeds(row, known[identity]):
                         # Migrations make ids without looking at the content: two rows, of which the reducer takes one.
                         merged.append(line)
@@ -201,6 +180,10 @@ class Ledger:
             for identity, lines in fresh.items():
                 known.setdefault(identity, []).extend(lines)
         return merged
+
+    def lines_elsewhere(self) -> list[bytes]:
+        """The lines of the copy that somebody else writes; none where there is no such copy."""
+        return self._elsewhere() if self._elsewhere is not None else []
 
     # Writing
 
@@ -236,13 +219,9 @@ class Ledger:
         content = b"".join(line + b"\n" for line in lines)
         with disk_errors(self.live):
             descriptor, created = self._open_to_append()
+            status = os.fstat(descriptor)
             try:
-                status = os.fstat(descriptor)
-                try:
-                    write_all(descriptor, content)
-                except OSError:
-                    os.ftruncate(descriptor, status.st_size)
-                    raise
+                write_all(descriptor, content)
                 if created:
                     sync_directory(self.live.parent)
                     os.fsync(descriptor)
@@ -250,6 +229,8 @@ class Ledger:
                 if not is_same(status, self.twin):
                     atomic_write(self.twin, self.live.read_bytes())  # no links here: the second name is a copy
             except BaseException:
+                # What is refused is not there, and a part of it is not either.
+                os.ftruncate(descriptor, status.st_size)
                 os.close(descriptor)
                 raise
         return descriptor
@@ -297,7 +278,9 @@ class Ledger:
     def take_in(self, lines: Iterable[bytes]) -> int:
         """As `extend`, for who holds the lock."""
         mine = self.lines()
-        added = self.union(mine, lines)[len(mine) :]
+        added = self.union(mine, lines, names=[str(self.live), "the other copy"])[len(mine) :]
+        # Nobody could read this ledger again with a row that is none.
+        decode_lines(added, Path("the other copy"))
         if added:
             descriptor = self.write_lines(added)
             try:
@@ -310,13 +293,11 @@ class Ledger:
     def _mend(self) -> None:
         """Under the lock: finish or set aside a torn tail, and make the two names one file again."""
         self._sweep()
-        with self._plain_file(), contextlib.suppress(FileNotFoundError):
+        with _plain_file(self.live), contextlib.suppress(FileNotFoundError):
             last, status = last_byte(self.live)
             if last in (b"", b"\n") and is_same(status, self.twin):
                 return
-        for name in (self.live, self.twin):
-            if torn := torn_bytes(name):
-                self._mend_tail(name, torn)
+        self.mend_tails()
         if same_file(self.live, self.twin) or not (self.live.exists() or self.twin.exists()):
             return
         merged = b"".join(line + b"\n" for line in self.lines())
@@ -328,6 +309,14 @@ class Ledger:
                 sync_file(self.live)
             if not hard_link(self.live, self.twin) and not _holds(self.twin, merged):
                 atomic_write(self.twin, merged)
+
+    def mend_tails(self) -> None:
+        """Under the lock: finish or set aside what a crash left at the end of either file."""
+        for name in (self.live, self.twin):
+            with _opened(name):
+                pass  # before anything is touched: it is a plain file
+            if torn := torn_bytes(name):
+                self._mend_tail(name, torn)
 
     def _sweep(self) -> None:
         """Remove what killed processes left. Unless a name came or went since it was last done, there is nothing new."""
@@ -356,13 +345,15 @@ class Ledger:
             finally:
                 os.close(descriptor)
 
-    def keep_aside(self) -> Path:
-        """Copy both names' files to where torn tails are kept, under the lock; returns where the live one went."""
+    def keep_aside(self) -> Path | None:
+        """Copy both names' files to where torn tails are kept, under the lock; returns where one went, None where there is none."""
         make_directory(self._torn)
-        kept = self._torn / f"{self.live.parent.name}-{os.urandom(6).hex()}.jsonl"
-        for name, copy in ((self.twin, kept.with_suffix(".twin.jsonl")), (self.live, kept)):
+        place = self._torn / f"{self.live.parent.name}-{os.urandom(6).hex()}.jsonl"
+        kept = None
+        for name, copy in ((self.twin, place.with_suffix(".twin.jsonl")), (self.live, place)):
             if name.exists():
                 copy_rest(name, 0, copy)
+                kept = copy
         return kept
 
     # Checkpoints
@@ -379,6 +370,9 @@ class Ledger:
         """
         for attempt in range(_PATIENCE):
             old = git.commit_of(self.ref)
+            if old and not set(before := self.lines_at(git, old)) <= set(self.lines()):
+                # Somebody took rows out. What was committed once is not to be forgotten by the next commit.
+                self.extend(before)
             new = self.commit(git, self.lines(), message, [*([old] if old else []), *others])
             if new == old:
                 break
@@ -411,6 +405,38 @@ class Ledger:
 
 
 _ELSEWHERE = "spec-kitty keeps this mission's ledger on its coordination branch"
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO | None]:
+    """A file of a ledger, or None. Errors: `LEDGER_DAMAGED` where that is no plain file, `LEDGER_UNREADABLE`."""
+    with _plain_file(path):
+        try:
+            stream = open_unlinked(path)
+        except FileNotFoundError:
+            yield None
+            return
+    with stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def _plain_file(path: Path) -> Iterator[None]:
+    """Whoever opens a file of a ledger: what cannot be opened is told as what it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise KittyError(
+                "LEDGER_UNREADABLE",
+                f"{path} cannot be read: {error.strerror}",
+                "make it readable for this user",
+                path=str(path),
+            ) from error
+        what = _ODD.get(error.errno or 0)
+        if what is None:
+            raise
+        raise KittyError("LEDGER_DAMAGED", f"{path} is {what}", "move it away", path=str(path)) from error
 
 
 def _lines_of(stream: BinaryIO | None, path: Path) -> list[bytes]:

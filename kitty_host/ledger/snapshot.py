@@ -189,6 +189,9 @@ def _state(told: dict[str, Any]) -> Snapshot:
 def _package(told: dict[str, Any]) -> WpState:
     package = WpState()
     for name in _PLAIN:
+        kind = type(getattr(package, name))
+        if not isinstance(told[name], kind) and not (kind is type(None) and isinstance(told[name], str)):
+            raise TypeError(f"{name} was cached as something else")
         setattr(package, name, told[name])
     at, event_id = told["said_at"]
     package.said_at = (at, event_id)

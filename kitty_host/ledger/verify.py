@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kitty_host.api import Finding, KittyError
+from kitty_host.files import open_unlinked
 from kitty_host.git import Git
 from kitty_host.ledger.event import BadRow, Row, decode, event_id_of, parse
-from kitty_host.ledger.lines import Block, blocks, damaged, whole_lines
+from kitty_host.ledger.lines import LONGEST, Block, blocks, damaged, torn_bytes, whole_lines
 from kitty_host.ledger.log import FILE, Ledger
 from kitty_host.ledger.seal import digest, name_of, problems
 
 _MOST = 100
-"""Findings of one kind; who has more has a broken file, not a hundred broken lines."""
+"""Findings of either severity; who has more has a broken file, not a hundred broken lines."""
 
 
 class Line(NamedTuple):
@@ -55,18 +56,22 @@ def verify(ledger: Ledger, git: Git, path: str, branches: Sequence[str] = ()) ->
     `path` is the live file relative to the repository. In the history of `branches` and of the checkpoints each commit's ledger must
     contain its parents' lines.
     """
-    findings = [Spot(finding) for finding in ledger.findings()]
-    lines = list(_readable(ledger.live, findings))
-    if not _same(ledger):
-        lines += _only_in_twin(lines, list(_readable(ledger.twin, findings)))
-    findings += _repeated(lines, ledger.live)
+    spots = [Spot(finding) for finding in ledger.findings()]
+    apart = any(spot.finding.code == "LEDGER_NAMES" for spot in spots)
+    lines = list(_readable(ledger.live, spots))
+    if apart:
+        lines += _only_there(lines, list(_readable(ledger.twin, spots)))
+    lines += _only_there(lines, list(_elsewhere(ledger, spots)))
+    spots += _repeated(lines, ledger.live)
     places = {name_of(line.row): line for line in lines}
-    findings += _forgotten(ledger, git, places)
-    told = {spot.line for spot in findings}
-    findings += [spot for spot in _unsealed(lines, places, ledger.live) if spot.line not in told]
-    findings += _history(git, [ledger.ref], FILE)
-    findings += _history(git, branches, path)
-    return Verified(len(lines), findings[:_MOST])
+    # One row is told once: by its checkpoint, which knows where it stood, else by its seal.
+    found = dict(_unsealed(lines, places, ledger.live)) | dict(_forgotten(ledger, git, places))
+    spots += sorted(found.values(), key=lambda spot: spot.line or 0)
+    spots += _history(git, [ledger.ref], FILE)
+    spots += _history(git, branches, path)
+    broken = [spot for spot in spots if spot.finding.severity == "block"]
+    others = [spot for spot in spots if spot.finding.severity != "block"]
+    return Verified(len(lines), broken[:_MOST] + others[:_MOST])
 
 
 def readable(path: Path) -> tuple[list[bytes], int]:
@@ -94,21 +99,33 @@ def _row_of(line: bytes) -> Row | None:
     return row
 
 
-def _readable(path: Path, findings: list[Spot]) -> Iterator[Line]:
-    """The lines that can be read; those that cannot are findings."""
-
-    def endless(error: KittyError) -> None:
-        findings.append(_spot(error))
-
+def _readable(path: Path, spots: list[Spot]) -> Iterator[Line]:
+    """The lines that can be read, a last one that only lacks its newline included; those that cannot are findings."""
+    number = offset = 0
     try:
-        with path.open("rb") as stream:
-            for block in blocks(stream, path, endless=endless):
-                yield from _rows(block, path, findings)
+        with open_unlinked(path) as stream:
+            for block in blocks(stream, path, endless=lambda error: spots.append(_spot(error))):
+                yield from _rows(block, path, spots)
+                number = block.number + block.content.count(b"\n")
+                offset = block.offset + len(block.content)
     except FileNotFoundError:
         return
+    except OSError as error:
+        what = f"{path} cannot be read: {error.strerror}"
+        spots.append(Spot(Finding("LEDGER_DAMAGED", what, "move it away, or make it readable", "block", FILE)))
+        return
+    torn = torn_bytes(path)
+    if 0 < torn <= LONGEST and (row := _row_of(path.read_bytes()[-torn:])) is not None:
+        yield Line(row, number + 1, offset)
 
 
-def _rows(block: Block, path: Path, findings: list[Spot]) -> Iterator[Line]:
+def _elsewhere(ledger: Ledger, spots: list[Spot]) -> Iterator[Line]:
+    """The lines of a copy on a coordination branch."""
+    content = b"".join(line + b"\n" for line in ledger.lines_elsewhere())
+    yield from _rows(Block(content, 0, 0), Path("the copy on the coordination branch"), spots)
+
+
+def _rows(block: Block, path: Path, spots: list[Spot]) -> Iterator[Line]:
     number, offset = block.number, block.offset
     for text in whole_lines(block.content):
         number += 1
@@ -118,7 +135,7 @@ def _rows(block: Block, path: Path, findings: list[Spot]) -> Iterator[Line]:
                 decode(row)
             except (ValueError, BadRow, RecursionError) as error:
                 refusal = damaged(path, number, offset, text, error)
-                findings.append(_spot(refusal))
+                spots.append(_spot(refusal))
             else:
                 yield Line(row, number, offset)
         offset += len(text) + 1
@@ -129,11 +146,7 @@ def _spot(error: KittyError) -> Spot:
     return Spot(finding, error.details["line"], error.details["byte"])
 
 
-def _same(ledger: Ledger) -> bool:
-    return not any(finding.code == "LEDGER_NAMES" for finding in ledger.findings())
-
-
-def _only_in_twin(lines: list[Line], others: list[Line]) -> list[Line]:
+def _only_there(lines: list[Line], others: list[Line]) -> list[Line]:
     known = {name_of(line.row) for line in lines}
     return [line for line in others if name_of(line.row) not in known]
 
@@ -150,7 +163,7 @@ def _repeated(lines: list[Line], path: Path) -> Iterator[Spot]:
             finding = Finding(
                 "LEDGER_REPEATED",
                 f"{place}: repeats line {known.number}",
-                "nothing to do: it counts once",
+                "nothing to do: a transition counts once; a note is shown twice",
                 "warn",
                 FILE,
             )
@@ -165,20 +178,21 @@ def _repeated(lines: list[Line], path: Path) -> Iterator[Spot]:
         yield Spot(finding, line.number, line.offset)
 
 
-def _unsealed(lines: list[Line], places: dict[str, Line], path: Path) -> Iterator[Spot]:
+def _unsealed(lines: list[Line], places: dict[str, Line], path: Path) -> Iterator[tuple[str, Spot]]:
+    """Rows that are gone or changed since they were sealed, by their names."""
     for problem in problems([line.row for line in lines]):
         if problem.gone:
             # Ids ascend where nothing was merged, so this is where it stood, or near it.
             later = next((line for line in lines if event_id_of(line.row) > problem.event_id), None)
             where = f"before line {later.number} (byte {later.offset})" if later else "at the end"
             what = f"{path}: event {problem.event_id}, which the seal {problem.seal} names, is gone {where}"
-            yield _gone(what, *(later[1:] if later else ()))
+            yield problem.event_id, _gone(what, *(later[1:] if later else ()))
         else:
             line = places[problem.event_id]
-            yield _changed(path, line, f"it is not what the seal {problem.seal} sealed")
+            yield problem.event_id, _changed(path, line, f"it is not what the seal {problem.seal} sealed")
 
 
-def _forgotten(ledger: Ledger, git: Git, places: dict[str, Line]) -> Iterator[Spot]:
+def _forgotten(ledger: Ledger, git: Git, places: dict[str, Line]) -> Iterator[tuple[str, Spot]]:
     """Lines of the last checkpoint that are gone or changed."""
     offset = 0
     for number, text in enumerate(ledger.lines_at(git, ledger.ref), 1):
@@ -186,11 +200,10 @@ def _forgotten(ledger: Ledger, git: Git, places: dict[str, Line]) -> Iterator[Sp
         if row is not None:
             known = places.get(name_of(row))
             if known is None:
-                yield _gone(
-                    f"line {number} (byte {offset}) of {ledger.ref}, event {event_id_of(row)}, is gone", number, offset
-                )
+                what = f"line {number} (byte {offset}) of {ledger.ref}, event {event_id_of(row)}, is gone"
+                yield name_of(row), _gone(what, number, offset)
             elif known.row != row:
-                yield _changed(ledger.live, known, f"it is not what {ledger.ref} has")
+                yield name_of(row), _changed(ledger.live, known, f"it is not what {ledger.ref} has")
         offset += len(text) + 1
 
 
@@ -240,6 +253,20 @@ def _history(git: Git, revisions: Sequence[str], path: str) -> Iterator[Spot]:
 def _known_by(line: bytes) -> str:
     row = _row_of(line)
     return digest(row) if row is not None else line.decode(errors="surrogateescape")
+
+
+def checkpointed(ledger: Ledger, git: Git) -> list[Row]:
+    """Every row that any checkpoint ever had, oldest checkpoint first; what cannot be read in one is left out."""
+    if git.commit_of(ledger.ref) is None:
+        return []
+    commits = git.lines("rev-list", "--reverse", "--topo-order", ledger.ref)
+    contents = _contents(git, commits, FILE)
+    found: dict[str, Row] = {}
+    for commit in commits:
+        for line in whole_lines(contents.get(commit, b"")):
+            if line.strip() and (row := _row_of(line)) is not None:
+                found.setdefault(digest(row), row)
+    return list(found.values())
 
 
 def _contents(git: Git, commits: Sequence[str], path: str) -> dict[str, bytes]:
