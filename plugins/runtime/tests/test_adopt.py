@@ -128,6 +128,23 @@ def test_a_branch_that_is_gone_leaves_the_canonical_copy_alone(project: Project)
     assert project.kitty("note", "WP01", "hello").exit_code == 0
 
 
+def test_a_worktree_that_somebody_removed_hides_nothing_that_was_committed(project: Project) -> None:
+    coordinated = Coordinated(project, worktree=True)
+    shutil.rmtree(coordinated.place)
+    assert coordinated.lane() == "claimed"
+    done = project.kitty("mission", "adopt", coordinated.mission.slug, "--json", "--agent", "ada")
+    assert (done.exit_code, done.json["rows"]) == (0, 1)
+
+
+def test_a_copy_that_cannot_be_read_is_not_taken_for_an_empty_one(project: Project) -> None:
+    coordinated = Coordinated(project, worktree=True)
+    (coordinated.there / FILE).unlink()
+    (coordinated.there / FILE).mkdir()
+    refused = project.kitty("mission", "adopt", coordinated.mission.slug, "--json", "--agent", "ada")
+    assert (refused.exit_code, refused.code) == (1, "LEDGER_DAMAGED")
+    assert coordinated.mission.meta["topology"] == "coord"
+
+
 def test_a_link_in_the_way_leads_nothing_out_of_the_mission(coordinated: Coordinated, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
