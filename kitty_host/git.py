@@ -37,7 +37,9 @@ class GitError(KittyError):
 
     def __init__(self, arguments: Sequence[str], status: int, stderr: str) -> None:
         lines = [line for line in stderr.strip().splitlines() if line]
-        last = lines[-1] if lines else f"exit {status}"
+        # What Git adds behind its complaint is advice for somebody who typed the command.
+        told = [line for line in lines if line.startswith(("fatal: ", "error: "))] or lines[-1:]
+        last = told[0] if told else f"exit {status}"
         command = "git " + " ".join(arguments)
         code, hint = "GIT_FAILED", f"run it by hand to see more: {command}"
         if "No space left on device" in stderr:

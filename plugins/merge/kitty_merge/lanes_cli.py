@@ -79,7 +79,7 @@ def sync(call: Invocation, push: bool, remote: str | None) -> None:
         raise KittyError(
             "REMOTE_REQUIRED",
             f"there is no remote {chosen}" if chosen else "no remote is configured",
-            "run: git remote add origin URL",
+            f"run: git remote add {chosen or 'origin'} URL",
         )
     note(f"Exchanging with {chosen} …")
     done = exchange(call.mission, chosen, push=push)

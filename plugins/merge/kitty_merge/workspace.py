@@ -94,6 +94,7 @@ def stale_lanes(mission: Mission) -> list[Stale]:
                 missing = tuple(one for one in needed_commits(state, package) if not git.is_ancestor(one, head))
                 if missing:
                     found.append(Stale(lane, package.wp_id, missing))
+                    break
     return found
 
 
