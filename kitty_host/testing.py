@@ -184,7 +184,13 @@ class Project:
 @pytest.fixture
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home and configuration, and nobody's environment; returns the test's directory."""
-    home = tmp_path / "home"
+    isolate(tmp_path, monkeypatch)
+    return tmp_path
+
+
+def isolate(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `isolated` does, for fixtures that live longer than one test."""
+    home = directory / "home"
     home.mkdir()
     configuration = home / "gitconfig"
     configuration.write_text(
@@ -196,8 +202,7 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(configuration))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
-    return tmp_path
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(directory))
 
 
 @pytest.fixture
@@ -205,17 +210,22 @@ def make_project(isolated: Path) -> Callable[[str], Project]:
     """Makes initialized repositories side by side."""
 
     def make(name: str) -> Project:
-        project = Project(isolated / name)
-        project.root.mkdir()
-        project.git("init", "--quiet")
-        project.write(".kittify/config.yaml", CONFIG)
-        project.write(".gitignore", ".worktrees/\n.kittify/mission-brief.md\n.kittify/brief-source.yaml\n")
-        project.write("README.md", "# project\n")
-        project.git("add", ".")
-        project.git("commit", "--quiet", "-m", "first")
-        return project
+        return initialized(isolated / name)
 
     return make
+
+
+def initialized(root: Path) -> Project:
+    """An initialized repository with one commit on `main`, in a new directory."""
+    project = Project(root)
+    project.root.mkdir()
+    project.git("init", "--quiet")
+    project.write(".kittify/config.yaml", CONFIG)
+    project.write(".gitignore", ".worktrees/\n.kittify/mission-brief.md\n.kittify/brief-source.yaml\n")
+    project.write("README.md", "# project\n")
+    project.git("add", ".")
+    project.git("commit", "--quiet", "-m", "first")
+    return project
 
 
 @pytest.fixture

@@ -31,10 +31,29 @@ struct shared {
      * leads one: a harness cannot know the number of a process before it runs. */
     _Atomic int64_t count, at, torn, armed;
     _Atomic uint64_t dirty[DIRTY];
-    struct { char name[24]; uint64_t bytes; } calls[CALLS];
+    struct { char name[24], program[40]; uint64_t bytes; } calls[CALLS];
 };
 
 static struct shared *shared;
+static char program[40];
+
+/* What this process is, for the trace: the program's name, and of a Git the command too, which stands behind its `-c` options. */
+static void name_program(void) {
+    char line[4096];
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
+    if (fd >= 0) syscall(SYS_close, fd);
+    if (n <= 0) return;
+    line[n] = 0;
+    const char *end = line + n, *word = line, *slash = strrchr(line, '/');
+    const char *name = slash ? slash + 1 : line;
+    word += strlen(word) + 1;
+    if (strcmp(name, "git") == 0) while (word < end && (strcmp(word, "-c") == 0 || strcmp(word, "-C") == 0)) {
+        word += strlen(word) + 1;
+        if (word < end) word += strlen(word) + 1;
+    }
+    snprintf(program, sizeof program, strcmp(name, "git") || word >= end ? "%.16s" : "%.3s %.30s", name, word);
+}
 
 static int watched(void) { return shared && shared->armed == getpgrp(); }
 
@@ -49,6 +68,7 @@ __attribute__((constructor)) static void map(void) {
         if (found != MAP_FAILED) shared = found;
     }
     syscall(SYS_close, fd);
+    if (shared) name_program();
     int64_t next = NEXT_LEADER;
     if (shared && getpid() == getpgrp()) atomic_compare_exchange_strong(&shared->armed, &next, getpgrp());
 }
@@ -80,6 +100,7 @@ static int point(const char *name, uint64_t bytes) {
     int64_t mine = ++shared->count, at = shared->at;
     if (mine <= CALLS) {
         strncpy(shared->calls[mine - 1].name, name, sizeof shared->calls[0].name - 1);
+        memcpy(shared->calls[mine - 1].program, program, sizeof program);
         shared->calls[mine - 1].bytes = bytes;
     }
     if (at && mine == at) {

@@ -17,7 +17,7 @@ from typing import NamedTuple
 _HEADER = struct.Struct("=qqqq")  # count, at, torn, armed
 _NEXT_LEADER = -1
 _DIRTY = 1024 * 8
-_CALL = struct.Struct("=24sQ")
+_CALL = struct.Struct("=24s40sQ")
 # Seconds until a group in which nothing moves any more is ended, so that a fault of the library is a red test and not a run without end.
 _PATIENCE = 120
 
@@ -28,6 +28,8 @@ class Call(NamedTuple):
     name: str
     size: int
     """How many bytes it writes; 0 for a call that is no write."""
+    program: str = ""
+    """What made it: a program's name, with the command where that is Git."""
 
 
 class Done(NamedTuple):
@@ -134,7 +136,10 @@ def calls_of(counter: Path) -> list[Call]:
         stream.seek(_HEADER.size + _DIRTY)
         content = stream.read(count * _CALL.size)
     assert len(content) == count * _CALL.size, f"{count} calls are more than the library can name"
-    return [Call(name.rstrip(b"\0").decode(), size) for name, size in _CALL.iter_unpack(content)]
+    return [
+        Call(name.rstrip(b"\0").decode(), size, program.rstrip(b"\0").decode(errors="replace"))
+        for name, program, size in _CALL.iter_unpack(content)
+    ]
 
 
 def points(calls: Sequence[Call]) -> list[tuple[int, bool]]:

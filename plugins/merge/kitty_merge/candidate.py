@@ -246,7 +246,10 @@ def _prove_nothing_missing(candidate: Candidate) -> None:
             else heads
         )
     else:
-        missing = git.lines("rev-list", *heads, "--not", candidate.tip) if heads else []
+        # Not by `rev-list HEADS --not TIP`, which names reachable commits too where a clock was behind when the chain was made.
+        tops = git.lines("merge-base", "--independent", candidate.tip, *heads)
+        left = [commit for commit in tops if commit != candidate.tip]
+        missing = git.lines("rev-list", *left, "--not", candidate.tip) if left else []
     if missing:
         raise KittyError(
             "MERGE_INCOMPLETE", f"{len(missing)} commits are not in the result", "run it again", commits=missing

@@ -7,10 +7,12 @@ link to a token, so that nobody commits in between and recovery can tell its own
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shlex
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from kitty_host.api import KittyError
@@ -201,8 +203,11 @@ class Checkout:
         changes = [change for change in trees.changes(self.git, old, new) if change.old != change.new]
         return bool(changes) and all(staged.get(change.path) == change.old for change in changes)
 
-    def rescue_all(self, paths: list[str], new: str) -> list[Path]:
-        """Move ignored files aside that are in the way, unless they are there no longer or are NEW's by now."""
+    def rescue_all(self, paths: list[str], new: str, *, again: bool = False) -> list[Path]:
+        """Move ignored files aside that are in the way, unless they are there no longer or are NEW's by now.
+
+        `again` is after a crash: what is a beginning of NEW's is then the landing's own and not the user's, as in `roll_forward`.
+        """
         landed = trees.entries(self.git, new, *paths) if paths else {}
         return [
             self.rescue(path)
@@ -210,16 +215,25 @@ class Checkout:
             if os.path.lexists(self.path / path)
             and not (self.path / path).is_dir()
             and not self._same_content(self.git, path, landed.get(path))
+            and not (again and self._is_beginning(self.git, trees.Change(path, None, landed.get(path))))
         ]
 
     def rescue(self, path: str) -> Path:
         """Move a file of the user's to the rescue folder; returns its new place."""
-        folder = self.repo.state / "rescue" / self.token.parent.stem
-        number = 0
-        while os.path.lexists(place := folder / str(number) / path):
-            number += 1
+        place = next(place for place in self._rescue_places(path) if not os.path.lexists(place))
         move(self.path / path, place)
         return place
+
+    def rescued_before(self, paths: list[str]) -> list[Path]:
+        """Where files are that were moved aside already, by a landing that may have died before it said so: the last of each path."""
+        found: list[Path] = []
+        for path in paths:
+            found += list(itertools.takewhile(os.path.lexists, self._rescue_places(path)))[-1:]
+        return found
+
+    def _rescue_places(self, path: str) -> Iterator[Path]:
+        folder = self.repo.state / "rescue" / self.token.parent.stem
+        return (folder / str(number) / path for number in itertools.count())
 
     def _is_beginning(self, git: Git, change: trees.Change) -> bool:
         """Whether a file holds a prefix of what was being written there."""
@@ -236,6 +250,8 @@ class Checkout:
         self.give_lock_back()
 
     def _copied_index(self) -> Git:
+        # The lock of the copy, left by a Git that was killed with the last landing: nobody but a landing, of which there is one, uses it.
+        self.copy.with_name(self.copy.name + ".lock").unlink(missing_ok=True)
         if self.index.exists():
             shutil.copyfile(self.index, self.copy)
         git = self._on_copy()

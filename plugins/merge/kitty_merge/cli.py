@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Literal
 
 import click
@@ -22,7 +21,7 @@ from kitty_merge.journal import unfinished
 from kitty_merge.landing import rehearse
 from kitty_merge.receipt import receipt
 from kitty_merge.recovery import recover
-from kitty_merge.workspace import ENV_FILE, is_on_branch, worktree_path
+from kitty_merge.workspace import ENV_FILE, finish_removals, is_on_branch, remove_worktree, worktree_path
 
 FOREIGN_STATE = (".kittify/merge-state.json", ".kittify/runtime/merge/*/state.json")
 
@@ -73,7 +72,6 @@ def _merge(call: Invocation, strategy: str, dry_run: bool, keep_worktrees: bool)
             if len(recovery.missions) == 1 and not (call.selector or call.feature):
                 call.selector = recovery.missions[0]
             note("Finished what an interrupted landing had begun.")
-        _name_rescued(map(str, recovery.rescued))
     mission = call.mission = call.mission.refresh()
     before = call.state()
     if not before.is_open and before.last_other(LANDED):
@@ -104,18 +102,12 @@ def _merge(call: Invocation, strategy: str, dry_run: bool, keep_worktrees: bool)
         return
     note(f"Landing {counted(len(candidate.heads), 'lane')} on {mission.target} …")
     landing: Landing = call.plugins.required("kitty_merge", candidate=candidate)
-    _name_rescued(landing.rescued)
     call.mission = mission.refresh()
     announce(call.plugins, call.mission, call.mission.ledger.rows()[before.snapshot.rows :])
     call.plugins.observe("kitty_merged", landing=landing)
     if not keep_worktrees:
         _remove_worktrees(call)
     _print_receipt(call, _required_receipt(call))
-
-
-def _name_rescued(places: Iterable[str]) -> None:
-    for place in places:
-        note(f"A file of yours was in the way and is now {place}")
 
 
 def _already_landed(call: Invocation, state: State, keep_worktrees: bool, dry_run: bool) -> None:
@@ -191,6 +183,7 @@ def _refuse_foreign_state(call: Invocation) -> None:
 
 def _remove_worktrees(call: Invocation) -> None:
     """Clean up after a landing; one with work that is in no commit, or in no lane, stays and is named."""
+    finish_removals(call.repo)
     for lane in require_lanes(call.mission).lanes:
         path = worktree_path(call.mission, lane.lane_id)
         if lane.lane_id == PLANNING or not path.is_dir():
@@ -205,7 +198,7 @@ def _remove_worktrees(call: Invocation) -> None:
                 name for name in there.records("ls-files", "-z", "-o", "-i", "--exclude-standard") if name != ENV_FILE
             ]
             try:
-                call.repo.git.run("worktree", "remove", str(path))
+                remove_worktree(call.repo, path)
             except KittyError as error:
                 note(f"{path} stays: {error.message}")
                 continue

@@ -25,10 +25,21 @@ class Journal(NamedTuple):
     own: dict[str, list[str]]
     checkouts: list[str]
     rescue: dict[str, list[str]]
+    verified: tuple[str, ...] = ()
+    """Refs that the transaction locks and leaves as they are."""
+
+    @property
+    def undo_ref(self) -> str:
+        """What leads back."""
+        return f"refs/kitty/{self.mission_id}/undo"
 
     def write(self, repo: Repo) -> None:
         """Make it durable."""
-        atomic_write(directory(repo) / f"{self.mission_id}.json", json.dumps(self._asdict()).encode())
+        atomic_write(self.path(repo), json.dumps(self._asdict()).encode())
+
+    def path(self, repo: Repo) -> Path:
+        """Where it lies; its time is the time right before the transaction began."""
+        return directory(repo) / f"{self.mission_id}.json"
 
 
 def directory(repo: Repo) -> Path:

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from kitty_host.api import KittyError
+from kitty_host.git import GitError
 from kitty_host.records import Candidate, Landing
 from kitty_host.repo import Repo
+from kitty_merge import ref_locks
 from kitty_merge.candidate import account, objections
 from kitty_merge.checkout import Checkout, checkouts_of
 from kitty_merge.final import Final, build_final
@@ -58,7 +60,7 @@ def _land(candidate: Candidate, *, move: bool) -> Landing:
             # Once the target has moved, only recovery may let go: the journal says what is left to do.
             if final is None or not repo.git.is_ancestor(final.new, candidate.target):
                 forget(repo, mission, checkouts)
-        wind_up(repo, mission)
+        wind_up(repo, mission, rescued)
     return evolve(final.landing, new=final.new, rescued=tuple(map(str, rescued)))
 
 
@@ -107,18 +109,19 @@ def _journal(candidate: Candidate, final: Final, checkouts: Sequence[Checkout]) 
         {path: list(entry) for path, entry in final.own.items()},
         [str(checkout.path) for checkout in checkouts],
         rescue,
+        tuple(f"refs/heads/{mission.branch}-{lane_id}" for lane_id, _ in candidate.heads),
     )
 
 
 def _move_refs(repo: Repo, candidate: Candidate, journal: Journal) -> None:
     """One transaction: the target, the ledger's ref, the way back, and the promise that no lane moved."""
     previous = repo.git.commit_of(journal.ledger_ref) or repo.git.null_id
-    undo = f"refs/kitty/{journal.mission_id}/undo"
     commands = ["start", f"update {journal.target} {journal.new} {journal.old}"]
     if previous != journal.ledger_commit:
         commands.append(f"update {journal.ledger_ref} {journal.ledger_commit} {previous}")
-    commands.append(f"update {undo} {journal.old} {repo.git.commit_of(undo) or repo.git.null_id}")
-    commands += [f"verify refs/heads/{candidate.mission.branch}-{lane_id} {head}" for lane_id, head in candidate.heads]
+    led_back = repo.git.commit_of(journal.undo_ref) or repo.git.null_id
+    commands.append(f"update {journal.undo_ref} {journal.old} {led_back}")
+    commands += [f"verify {ref} {head}" for ref, (_, head) in zip(journal.verified, candidate.heads, strict=True)]
     commands += ["prepare", "commit"]
     try:
         repo.git.run(
@@ -128,7 +131,11 @@ def _move_refs(repo: Repo, candidate: Candidate, journal: Journal) -> None:
             "--stdin",
             stdin="\n".join(commands).encode() + b"\n",
         )
-    except KittyError as error:
+    except GitError as error:
+        if error.status < 0:
+            # Somebody killed that Git alone: its locks are looked at here, since what did not move leaves no journal.
+            ref_locks.release(repo, journal)
+        ref_locks.refuse_if_held(error)
         raise KittyError(
             "MERGE_TARGET_MOVED", f"the refs did not move: {error.message}", "run it again: kitty merge"
         ) from error

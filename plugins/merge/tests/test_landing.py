@@ -419,3 +419,25 @@ def test_the_git_directory_may_lie_elsewhere(yard: Yard, isolated: Path) -> None
     assert done.exit_code == 0, done
     assert yard.status() == ""
     assert yard.tree("wp01.txt").exists()
+
+
+def test_a_clock_that_is_behind_makes_no_commit_missing(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`rev-list` goes by dates, and would list commits that are reachable when the merges are much older than what they merge."""
+    yard.plan(*(yard.package(f"WP{number:02}") for number in range(1, 11)))
+    for number in range(1, 11):
+        yard.finish(f"WP{number:02}")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "1700000000 +0000")
+    done = yard.project.kitty("merge", "--json")
+    assert done.exit_code == 0, done
+
+
+def test_a_ref_that_somebody_holds_is_named(yard: Yard) -> None:
+    ready(yard)
+    held = yard.root / ".git/refs/heads" / f"{yard.branch('WP01')}.lock"
+    held.touch()
+    before = yard.project.git("rev-parse", "main")
+    done = yard.project.kitty("merge", "--json")
+    assert (done.code, done.json["details"]["lock"]) == ("LOCK_HELD", str(held))
+    assert yard.project.git("rev-parse", "main") == before
+    held.unlink()
+    assert yard.project.kitty("merge", "--json").exit_code == 0

@@ -16,10 +16,20 @@ from hypothesis import strategies as st
 
 from kitty_host.api import KittyError
 from kitty_host.lanes import require_lanes
+from kitty_host.repo import Repo
 from kitty_host.state import State, dependencies_missing
 from kitty_host.testing import Project
 from kitty_merge.candidate import build, objections
-from kitty_merge.workspace import DATABASE, ENV_FILE, database_name, environment, find, worktree_path
+from kitty_merge.workspace import (
+    DATABASE,
+    ENV_FILE,
+    database_name,
+    environment,
+    find,
+    finish_removals,
+    remove_worktree,
+    worktree_path,
+)
 
 from .conftest import Yard
 
@@ -296,3 +306,33 @@ def test_a_worktree_whose_making_was_killed_is_made_again(yard: Yard) -> None:
     (place / "locked").write_text("initializing")
     assert yard.start("WP01").path == path
     assert yard.project.git("status", "--porcelain", where=path) == ""
+
+
+def test_a_worktree_that_git_will_not_remove_stays_where_it_was(yard: Yard) -> None:
+    yard.plan(yard.package("WP01"))
+    path = yard.start("WP01").path
+    assert path is not None
+    yard.project.write("late.txt", where=path)
+    with pytest.raises(KittyError, match="GIT_FAILED"):
+        remove_worktree(Repo.find(yard.root), path)
+    assert (path / "late.txt").is_file()
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+    assert yard.project.git("status", "--porcelain", where=path) == "?? late.txt"
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_removal_that_was_killed_is_finished_unless_somebody_has_written_there(yard: Yard, late: bool) -> None:
+    yard.plan(yard.package("WP01"))
+    path = yard.start("WP01").path
+    assert path is not None
+    doomed = path.with_name(f".kitty-removed-{path.name}")
+    yard.project.git("worktree", "move", str(path), str(doomed))
+    if late:
+        yard.project.write("late.txt", where=doomed)
+    else:
+        (doomed / ".gitignore").unlink()
+        yard.project.write(".kittify/mission-brief.md", where=doomed)
+    finish_removals(Repo.find(yard.root))
+    assert (path / "late.txt").is_file() == late
+    assert not doomed.exists()
+    assert len(yard.project.git("worktree", "list").splitlines()) == (2 if late else 1)

@@ -1,0 +1,75 @@
+"""Ref locks that a `git update-ref` leaves behind when it is killed inside the landing's transaction.
+
+A lock file says nothing about who made it. What is known: a landing holds the merge lock, so that the dead one was the only one; its
+journal, written right before the transaction, names every ref that it locks and what it writes into each lock; and Git takes all of them
+at once. A lock that fits is removed, one that is older is somebody else's, any other is named and left alone.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from kitty_host.api import KittyError
+from kitty_host.files import is_same, remove
+from kitty_host.git import GitError
+from kitty_host.repo import Repo
+from kitty_merge.journal import Journal
+
+_TAKEN_WITHIN = 10
+"""Seconds from the journal to the last lock of its transaction; it is milliseconds where the machine is not very busy."""
+_ROUNDED = 2
+"""Seconds by which a file system may round a time down."""
+_PATIENCE = 1
+"""Seconds. Git itself waits for a ref lock for a tenth of that, because those who live hold it for less."""
+
+
+def release(repo: Repo, journal: Journal) -> None:
+    """Remove what the landing of a journal left. Under the merge lock. Errors: `LOCK_HELD`."""
+    begun = journal.path(repo).stat().st_mtime
+    for path, content in _taken(repo, journal):
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue
+        if status.st_mtime < begun - _ROUNDED:
+            continue
+        if status.st_size != len(content) or not content:
+            # Torn, or one of those that stay empty. A living Git may have the like for a moment, so give it that moment.
+            time.sleep(max(0.0, min(_PATIENCE, _PATIENCE - (time.time() - status.st_mtime))))
+        if not is_same(status, path):
+            continue
+        if not content.startswith(path.read_bytes()) or status.st_mtime > begun + _TAKEN_WITHIN:
+            raise _held(path)
+        remove(path)
+
+
+def refuse_if_held(error: GitError) -> None:
+    """Where Git failed because somebody holds a ref's lock, say so. Errors: `LOCK_HELD`."""
+    found = re.search(r"Unable to create '(.+\.lock)': File exists", error.stderr)
+    if found:
+        raise _held(Path(found[1])) from error
+
+
+def _taken(repo: Repo, journal: Journal) -> Iterator[tuple[Path, bytes]]:
+    """The locks of the transaction, each with what Git writes into it."""
+    written = {journal.target: journal.new, journal.ledger_ref: journal.ledger_commit, journal.undo_ref: journal.old}
+    for ref, commit in written.items():
+        yield repo.common / f"{ref}.lock", f"{commit}\n".encode()
+    for ref in journal.verified:
+        yield repo.common / f"{ref}.lock", b""
+    # For the log of HEAD, where that is the target.
+    if str(repo.root) in journal.checkouts:
+        yield Path(repo.git.out("rev-parse", "--path-format=absolute", "--git-path", "HEAD.lock")), b""
+
+
+def _held(path: Path) -> KittyError:
+    return KittyError(
+        "LOCK_HELD",
+        f"{path} exists: a Git that runs holds that ref, or one that was killed left it",
+        f"let it end (or, if no git runs there: rm {shlex.quote(str(path))}) and run this again",
+        lock=str(path),
+    )

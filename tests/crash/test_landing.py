@@ -1,0 +1,195 @@
+"""A whole `kitty merge` is killed with its Git children at every call that changes files: the target is old or new, and one more run
+finishes it as if nothing had happened, beside all that the user has in the checkout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from landing_sweep import Ground, Point, Whole, all_points, described, journalled, sample
+from library import Crash
+
+from kitty_host.ledger.log import Ledger
+from kitty_host.repo import Repo
+from kitty_host.testing import isolate
+from kitty_merge import cli, recovery, ref_locks
+from kitty_merge.checkout import Checkout
+
+# CI's points: of each strategy about so many, in so many tests, which xdist spreads.
+COUNTS = {"merge": 250, "squash": 130}
+PARTS = 6
+SWEEP_PARTS = 12
+# Every so manyth point is looked at closely too: queries before the re-run, and a second one after it.
+CLOSELY = 8
+
+
+@pytest.fixture(scope="module")
+def ground(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """The mission, made once for all tests of a process: a point starts with a copy."""
+    directory = tmp_path_factory.mktemp("landing")
+    (directory / "crash").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(directory, patch)
+        # The runtime's queries are asked too; gates would need an acceptance, which is swept with the commands.
+        patch.setenv("KITTY_PLUGINS", "merge,runtime")
+        yield Ground(directory, Crash(library, directory / "crash"))
+
+
+def broken(ground: Ground, strategy: str, chosen: Iterable[Point]) -> list[str]:
+    """What does not hold, with its point."""
+    whole = ground.wholes(strategy)
+    found = []
+    for number, point in enumerate(chosen):
+        for problem in ground.problems(strategy, point, closely=number % CLOSELY == 0):
+            found.append(f"{described(whole, point)}: {problem}")
+    return found
+
+
+# Points by what happens there
+
+
+def nth(whole: Whole, program: str, name: str, number: int, torn: bool = False, after: int = 0) -> Point:
+    """A call of a program; a negative number counts from the end."""
+    places = [
+        at
+        for at, call in enumerate(whole.calls, 1)
+        if at > after and call.program == program and call.name.startswith(name) and (not torn or call.size > 1)
+    ]
+    return Point(places[number], torn)
+
+
+def python(whole: Whole) -> str:
+    """How the library calls kitty's own process: it is the first that counts after Git's."""
+    return whole.calls[journalled(whole) - 1].program
+
+
+MARKS: dict[str, Callable[[Whole], Point]] = {
+    "the candidate is being built": lambda whole: nth(whole, "git commit-tree", "link", 0),
+    "the journal is half there": lambda whole: nth(
+        whole, python(whole), "write", 0, torn=True, after=journalled(whole) - 1
+    ),
+    "all refs are locked": lambda whole: nth(whole, "git update-ref", "rename", 0),
+    "the target alone has moved": lambda whole: nth(whole, "git update-ref", "rename", 1),
+    "all refs have moved": lambda whole: Point(nth(whole, "git update-ref", "unlink", -1).at + 1, False),
+    "a file is half written": lambda whole: nth(
+        whole, "git read-tree", "write", -3, torn=True, after=journalled(whole)
+    ),
+    "the index is about to be put in place": lambda whole: nth(
+        whole, python(whole), "rename", -1, after=journalled(whole)
+    ),
+    "a worktree is half removed": lambda whole: nth(whole, "git worktree", "unlink", 12),
+}
+MINE = {"merge": list(MARKS)[::2], "squash": list(MARKS)[1::2]}
+
+
+@pytest.mark.parametrize("strategy", MINE)
+def test_a_landing_killed_here_and_there_is_finished_by_one_more_run(ground: Ground, strategy: str) -> None:
+    whole = ground.wholes(strategy)
+    assert broken(ground, strategy, [MARKS[name](whole) for name in MINE[strategy]]) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("strategy", COUNTS)
+def test_a_landing_killed_at_each_kind_of_call_is_finished_by_one_more_run(
+    ground: Ground, strategy: str, part: int
+) -> None:
+    chosen = sample(ground.wholes(strategy), COUNTS[strategy], thorough=strategy == "merge")
+    assert len(chosen) >= COUNTS[strategy]
+    sys.stdout.write(f"{len(chosen[part::PARTS])} of {len(chosen)} points\n")
+    assert broken(ground, strategy, chosen[part::PARTS]) == []
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("part", range(SWEEP_PARTS))
+@pytest.mark.parametrize("strategy", COUNTS)
+def test_a_landing_killed_at_every_call_is_finished_by_one_more_run(ground: Ground, strategy: str, part: int) -> None:
+    chosen = all_points(ground.wholes(strategy))
+    sys.stdout.write(f"{len(chosen[part::SWEEP_PARTS])} of {len(chosen)} points\n")
+    assert broken(ground, strategy, chosen[part::SWEEP_PARTS]) == []
+
+
+def broken_after_two(ground: Ground, mark: str, every: int) -> list[str]:
+    """As `broken`, where the re-run is killed too, at every so manyth of its calls."""
+    point, found, second = MARKS[mark](ground.wholes("merge")), [], 1
+    while (problems := ground.problems_after_two("merge", point, Point(second, second % 2 == 0))) is not None:
+        found += [f"{mark}, the re-run at call {second}: {problem}" for problem in problems]
+        second += every
+    sys.stdout.write(f"{second // every} points\n")
+    assert second > 100
+    return found
+
+
+AGAIN = ["all refs are locked", "the target alone has moved", "a file is half written", "a worktree is half removed"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mark", AGAIN[:3])
+def test_so_is_one_whose_recovery_is_killed_too(ground: Ground, mark: str) -> None:
+    assert broken_after_two(ground, mark, every=33) == []
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("mark", AGAIN)
+def test_so_is_one_whose_recovery_is_killed_at_every_other_call(ground: Ground, mark: str) -> None:
+    assert broken_after_two(ground, mark, every=2) == []
+
+
+# The sweep's own eyes: each of these switches off, for the re-run, what makes the point above it hold.
+
+
+def nothing(*_: object, **__: object) -> Any:
+    return []
+
+
+def writing(repo: Repo) -> list[str]:
+    """A query that leaves a file."""
+    (repo.state / "asked").touch()
+    return []
+
+
+def dropped(repo: Any, mission: Any, journal: Any) -> list[Path]:
+    """A recovery that takes every landing for one that did not move its target."""
+    recovery.forget(repo, mission, recovery._journalled_checkouts(repo, journal))
+    return []
+
+
+def lost(checkout: Checkout, path: str) -> Path:
+    """A rescue that rescues nothing."""
+    (checkout.path / path).unlink()
+    return checkout.path
+
+
+BLIND: list[tuple[str, str, object, str, object]] = [
+    ("the journal is half there", "a query wrote", cli, "unfinished", writing),
+    ("all refs are locked", "the re-run", ref_locks, "release", nothing),
+    ("the target alone has moved", "ref:", recovery, "_complete_refs", nothing),
+    ("a file is half written", "status:", recovery, "_recover", dropped),
+    ("all refs have moved", "has not landed", Ledger, "take_in", nothing),
+    ("the index is about to be put in place", "not named", Checkout, "rescued_before", nothing),
+    ("the index is about to be put in place", "the re-run", Checkout, "give_lock_back", nothing),
+    ("all refs have moved", "rescued is []", Checkout, "rescue", lost),
+    ("a worktree is half removed", "left behind", cli, "finish_removals", nothing),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mark", "said", "owner", "name", "instead"), BLIND, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_the_sweep_sees_a_recovery_that_leaves_a_step_out(
+    ground: Ground,
+    monkeypatch: pytest.MonkeyPatch,
+    mark: str,
+    said: str,
+    owner: object,
+    name: str,
+    instead: object,
+) -> None:
+    whole = ground.wholes("merge")
+    monkeypatch.setattr(owner, name, instead)
+    found = ground.problems("merge", MARKS[mark](whole), closely=said.startswith("a query"))
+    assert said in "\n".join(found)
