@@ -68,18 +68,25 @@ class Git:
         self, *arguments: str, stdin: bytes | None = None, ok: Iterable[int] = (0,), inherit: bool = False
     ) -> subprocess.CompletedProcess[bytes]:
         """Run one command; `ok` lists the exit codes that are an answer. `inherit` lets the command's own errors reach the user."""
-        environment = {name: value for name, value in os.environ.items() if name not in _LOCAL_VARIABLES}
+        environment = _environment()
         # Messages are read in English; a query must not refresh anybody's index; nothing may wait for a password.
         environment.update(LC_ALL="C", GIT_OPTIONAL_LOCKS="0", GIT_TERMINAL_PROMPT="0")
         # A path is a path, whatever stars and brackets it has; `check-ignore` alone knows no other way and refuses to be told.
         if "check-ignore" not in arguments:
             environment["GIT_LITERAL_PATHSPECS"] = "1"
         environment.update(self._extra)
-        # By default Git syncs neither refs nor loose objects nor the index.
-        command = ["git", "-c", "core.fsync=committed", "-c", "core.quotePath=false", *arguments]
+        done = self._start(["-c", "core.quotePath=false", *arguments], environment, stdin, inherit)
+        if done.returncode not in ok:
+            raise GitError(arguments, done.returncode, (done.stderr or b"").decode(errors="replace"))
+        return done
+
+    def _start(
+        self, arguments: Sequence[str], environment: Mapping[str, str], stdin: bytes | None, inherit: bool
+    ) -> subprocess.CompletedProcess[bytes]:
         try:
-            done = subprocess.run(
-                command,
+            return subprocess.run(
+                # By default Git syncs neither refs nor loose objects nor the index.
+                ["git", "-c", "core.fsync=committed", *arguments],
                 cwd=self.directory,
                 env=environment,
                 input=stdin,
@@ -94,9 +101,14 @@ class Git:
                     "WORKSPACE_ROOT_NOT_FOUND", f"{self.directory} is not a directory", "go to a directory that exists"
                 ) from error
             raise KittyError("GIT_TOO_OLD", "git is not installed", "install Git 2.38 or later") from error
-        if done.returncode not in ok:
-            raise GitError(arguments, done.returncode, (done.stderr or b"").decode(errors="replace"))
-        return done
+
+    def hook(self, name: str, *arguments: str, directory: Path) -> bool:
+        """Run the user's hook `name` of a hooks directory; False where it refuses. What it prints reaches the user's standard error.
+
+        Its environment is what Git gives to it: what kitty sets for its own questions would change the answers of the hook's.
+        """
+        command = ["-c", f"core.hooksPath={directory}", "hook", "run", "--ignore-missing", name, "--", *arguments]
+        return self._start(command, {**_environment(), **self._extra}, None, inherit=True).returncode == 0
 
     def out(self, *arguments: str, stdin: bytes | None = None) -> str:
         """Standard output without the last newline."""
@@ -147,6 +159,18 @@ class Git:
         done = self.run("cat-file", "blob", f"{revision}:{path}", ok=(0, 128))
         return done.stdout if done.returncode == 0 else None
 
+    def commit_tree(self, tree: str, parents: Sequence[str], message: str) -> str:
+        """A commit object, signed where the user's configuration asks for it: `commit-tree` ignores that setting by itself."""
+        named = [argument for parent in parents for argument in ("-p", parent)]
+        text = message if message.endswith("\n") else f"{message}\n"
+        signed = ("-S",) if self.signs else ()
+        return self.out("commit-tree", tree, *named, *signed, "-F", "-", stdin=text.encode(errors="surrogateescape"))
+
+    @cached_property
+    def signs(self) -> bool:
+        """Whether the user wants commits to be signed."""
+        return self.run("config", "--type=bool", "--get", "commit.gpgSign", ok=(0, 1)).stdout.strip() == b"true"
+
     @cached_property
     def null_id(self) -> str:
         """What stands for "no object": as many zeros as this repository's ids have characters."""
@@ -156,3 +180,7 @@ class Git:
         """Major and minor version."""
         numbers = self.out("version").split()[2].split(".")
         return int(numbers[0]), int(numbers[1])
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _LOCAL_VARIABLES}

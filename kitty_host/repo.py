@@ -110,7 +110,10 @@ class Repo:
         return self.git.out("-C", str(self.common), "rev-parse", "--is-bare-repository") == "true"
 
     def worktrees(self) -> list[tuple[Path, str | None]]:
-        """Every worktree with the full ref that it has checked out, None where detached; the main one first."""
+        """Every worktree with the full ref that it has checked out, None where detached; the main one first.
+
+        Not kitty's own scratch ones: nobody works there.
+        """
         found: list[tuple[Path, str | None]] = []
         for record in self.git.records("worktree", "list", "--porcelain", "-z"):
             key, _, value = record.partition(" ")
@@ -119,7 +122,7 @@ class Repo:
                 found.append((Path(value) if found or self.is_bare else self.root, None))
             elif key == "branch":
                 found[-1] = (found[-1][0], value)
-        return found
+        return [one for one in found if not one[0].is_relative_to(self.state)]
 
 
 def _canonical(git: Git, common: Path) -> Path:
@@ -140,6 +143,7 @@ def _canonical(git: Git, common: Path) -> Path:
     records = git.records("-C", str(common), "worktree", "list", "--porcelain", "-z")
     # The first one stands for the repository itself and is no linked worktree.
     trees = [Path(line.removeprefix("worktree ")) for line in records if line.startswith("worktree ")][1:]
+    trees = [tree for tree in trees if not tree.is_relative_to(common / "kitty")]
     lanes = [tree for tree in trees if tree.parent.name == ".worktrees"]
     if bare:
         candidates = [tree for tree in trees if tree not in lanes and tree.is_dir()]

@@ -396,8 +396,7 @@ class Ledger:
         news = [other for other in others if not git.is_ancestor(other, mine)]
         if mine and not news and git.out("rev-parse", f"{mine}^{{tree}}") == tree:
             return mine
-        named = [argument for parent in ([mine] if mine else []) + news for argument in ("-p", parent)]
-        return git.out("commit-tree", tree, *named, "-m", message)
+        return git.commit_tree(tree, ([mine] if mine else []) + news, message)
 
     def lines_at(self, git: Git, revision: str) -> list[bytes]:
         """The lines of a checkpoint; empty where the revision is none."""

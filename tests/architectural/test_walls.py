@@ -125,7 +125,7 @@ def looks_at_the_current_directory(path: str, tree: ast.AST) -> Iterator[tuple[i
 
 def skips_hooks_of_the_user(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
     for line, text in texts(tree):
-        if re.fullmatch(r"--no-verify|-n\b.*commit|core\.hooksPath=.*", text):
+        if re.fullmatch(r"--no-verify|-n\b.*commit|core\.hooksPath(=.*)?", text):
             yield line, text
 
 
@@ -236,10 +236,14 @@ WALLS = {
     "hooks of the user's repository are never skipped": Wall(
         skips_hooks_of_the_user,
         HOST + PLUGINS,
-        {},
+        {
+            "kitty_host/git.py": "says which directory's hooks run, where a worktree has none",
+            "plugins/merge/kitty_merge/scratch.py": "nobody's hooks are for kitty's own worktree; those for its commits run by name",
+        },
         {
             "skips them": "git.run('commit', '--no-verify')\n",
             "hides them": "git.run('-c', 'core.hooksPath=/dev/null')\n",
+            "hides them in a table": "SETTINGS = {'core.hooksPath': '/dev/null'}\n",
         },
         "git.run('commit', '-m', text)\n",
     ),

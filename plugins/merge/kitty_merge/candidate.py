@@ -7,30 +7,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from attrs import evolve
 
 from kitty_host.api import Finding, KittyError
-from kitty_host.git import Git
+from kitty_host.git import GitError
 from kitty_host.lanes import plan_ref, require_lanes
 from kitty_host.ledger.machine import APPROVED, CANCELED, CLOSED, SETTLED
 from kitty_host.mission import Mission
 from kitty_host.records import Candidate, Forecast, Lane, LaneAccount, PathChange
 from kitty_host.state import State
 from kitty_merge import trees
+from kitty_merge.engine import Aside, Engine, engine_for
 from kitty_merge.own_records import is_record
 
 MERGE, SQUASH = "merge", "squash"
 
 
 def build(mission: Mission) -> Candidate:
-    """The candidate of a mission as its lanes and its target are now. Moves no ref.
+    """The candidate of a mission as its lanes and its target are now, with the user's hooks. Moves no ref.
 
-    Errors: `MERGE_CONFLICT` with lane and paths, `LANES_MISSING`, `MERGE_INCOMPLETE` where the target does not exist.
+    Errors: `MERGE_CONFLICT` with lane and paths, `LANES_MISSING`, `MERGE_INCOMPLETE` where the target does not exist, `COMMIT_REFUSED`.
     """
+    with engine_for(mission.repo) as engine:
+        return _build(mission, engine)
+
+
+def _build(mission: Mission, engine: Engine) -> Candidate:
     git = mission.repo.git
     target = f"refs/heads/{mission.target}"
     old = git.commit_of(target)
@@ -43,7 +47,7 @@ def build(mission: Mission) -> Candidate:
     heads = lane_heads(mission)
     tip = old
     for number, (lane, head) in enumerate(heads):
-        tip = _chain(mission, tip, lane, head, heads[:number])
+        tip = _chain(mission, engine, tip, lane, head, heads[:number])
     tree = _judged_tree(mission, tip)
     named = tuple((lane.lane_id, head) for lane, head in heads)
     key = hashlib.sha256(json.dumps([old, named, tree]).encode()).hexdigest()
@@ -51,13 +55,15 @@ def build(mission: Mission) -> Candidate:
 
 
 def squashed(candidate: Candidate) -> Candidate:
-    """The same result as one commit on the target, with a trailer for the head of each lane."""
+    """The same result as one commit on the target, with a trailer for the head of each lane. Errors: `COMMIT_REFUSED`."""
     if candidate.tip == candidate.old:
         return evolve(candidate, strategy=SQUASH)
     git = candidate.mission.repo.git
     trailers = "".join(f"Kitty-Lane: {lane_id} {head}\n" for lane_id, head in candidate.heads)
     message = f"{candidate.mission.title}\n\n{trailers}"
-    tip = trees.commit(git, git.out("rev-parse", f"{candidate.tip}^{{tree}}"), [candidate.old], message)
+    tree = git.out("rev-parse", f"{candidate.tip}^{{tree}}")
+    with engine_for(candidate.mission.repo) as engine:
+        tip = engine.commit(tree, candidate.old, message, source="squash")
     return evolve(candidate, tip=tip, strategy=SQUASH)
 
 
@@ -102,7 +108,6 @@ def objections(candidate: Candidate) -> Iterator[Finding]:
                 yield Finding(
                     "MERGE_INCOMPLETE", f"{package.wp_id} depends on {needed}, which is left out", "kitty lanes show"
                 )
-    yield from _skipped_hooks(git)
     owned = {one.branch for one in lanes}
     for line in git.lines("for-each-ref", "--format=%(refname:lstrip=2)", f"refs/heads/{mission.branch}-lane-*"):
         if line not in owned and git.lines("rev-list", "-1", line, "--not", candidate.old, *heads.values()):
@@ -112,19 +117,6 @@ def objections(candidate: Candidate) -> Iterator[Finding]:
                 "MERGE_INCOMPLETE",
                 f"the branch {line} has commits that no lane owns",
                 way,
-            )
-
-
-def _skipped_hooks(git: Git) -> Iterator[Finding]:
-    """Hooks that a merge built aside does not run: said, not skipped in silence."""
-    directory = Path(git.out("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
-    for name in ("pre-merge-commit", "prepare-commit-msg", "commit-msg"):
-        if os.access(directory / name, os.X_OK):
-            yield Finding(
-                "HOOK_NOT_RUN",
-                f"the hook {name} does not run on merges that are built aside",
-                f"run by hand what {name} checks",
-                "warn",
             )
 
 
@@ -258,8 +250,7 @@ def _prove_nothing_missing(candidate: Candidate) -> None:
 
 def conflicts_between(mission: Mission) -> list[dict[str, object]]:
     """Every pair of lanes, and every lane with the target: whether they merge, and where not."""
-    git = mission.repo.git
-    target = git.commit_of(f"refs/heads/{mission.target}")
+    target = mission.repo.git.commit_of(f"refs/heads/{mission.target}")
     named = [
         *((lane.lane_id, head) for lane, head in lane_heads(mission)),
         *([(mission.target, target)] if target else []),
@@ -267,27 +258,32 @@ def conflicts_between(mission: Mission) -> list[dict[str, object]]:
     pairs: list[dict[str, object]] = []
     for number, (one, head) in enumerate(named):
         for other, other_head in named[number + 1 :]:
-            paths = trees.merge(git, head, other_head)[1]
+            paths = trees.merge(mission.repo, head, other_head)[1]
             pairs.append({"a": one, "b": other, "clean": not paths, "paths": list(paths)})
     return pairs
 
 
 def forecast(mission: Mission) -> Forecast:
-    """Whether the chain of all lanes merges as they are now."""
+    """Whether the chain of all lanes merges as they are now. A question runs nobody's hooks."""
     try:
-        build(mission)
+        _build(mission, Aside(mission.repo))
+    except GitError:
+        raise
     except KittyError as error:
         return Forecast(False, ({"message": error.message, **error.details},))
     return Forecast(True)
 
 
-def _chain(mission: Mission, tip: str, lane: Lane, head: str, before: Sequence[tuple[Lane, str]]) -> str:
-    git = mission.repo.git
-    if git.is_ancestor(head, tip):
+def _chain(
+    mission: Mission, engine: Engine, tip: str, lane: Lane, head: str, before: Sequence[tuple[Lane, str]]
+) -> str:
+    if mission.repo.git.is_ancestor(head, tip):
         return tip
-    tree, conflicts = trees.merge(git, tip, head)
+    titles = {package.wp_id: package.title for package in mission.packages}
+    listed = "".join(f"{wp_id} {titles.get(wp_id, '')}\n" for wp_id in lane.wp_ids)
+    commit, conflicts = engine.merge(tip, head, f"Merge {lane.lane_id} of {mission.slug}\n\n{listed}")
     if conflicts:
-        others = [other for other, its_head in before if trees.merge(git, its_head, head)[1]]
+        others = [other for other, its_head in before if engine.conflicts(its_head, head)]
         source = others[0].branch if others else mission.target
         last = lane.wp_ids[-1]
         raise KittyError(
@@ -298,9 +294,7 @@ def _chain(mission: Mission, tip: str, lane: Lane, head: str, before: Sequence[t
             paths=list(conflicts),
             others=[other.lane_id for other in others],
         )
-    titles = {package.wp_id: package.title for package in mission.packages}
-    listed = "".join(f"{wp_id} {titles.get(wp_id, '')}\n" for wp_id in lane.wp_ids)
-    return trees.commit(git, tree, [tip, head], f"Merge {lane.lane_id} of {mission.slug}\n\n{listed}")
+    return commit
 
 
 def _judged_tree(mission: Mission, commit: str) -> str:

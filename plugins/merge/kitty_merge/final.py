@@ -24,6 +24,7 @@ from kitty_host.repo import MISSIONS
 from kitty_host.state import State
 from kitty_merge import trees
 from kitty_merge.candidate import SQUASH
+from kitty_merge.engine import engine_for
 from kitty_merge.own_records import record_path
 
 ACTOR = "kitty:merge"
@@ -39,7 +40,7 @@ class Final(NamedTuple):
 
 
 def build_final(candidate: Candidate, accounts: tuple[LaneAccount, ...]) -> Final:
-    """Build the commit that lands. Call it under the status lock: it holds the ledger as it is now."""
+    """Build the commit that lands. Call it under the status lock: it holds the ledger as it is now. Errors: `COMMIT_REFUSED`."""
     mission = candidate.mission
     git = mission.repo.git
     state = State.load(mission)
@@ -79,11 +80,13 @@ def build_final(candidate: Candidate, accounts: tuple[LaneAccount, ...]) -> Fina
 
 
 def _commit(candidate: Candidate, tree: str, number: int) -> str:
-    git = candidate.mission.repo.git
+    repo = candidate.mission.repo
     if candidate.strategy == SQUASH and candidate.tip != candidate.old:
-        message = git.out("log", "-1", "--format=%B", candidate.tip) + "\n"
-        return trees.commit(git, tree, [candidate.old], message)
-    return trees.commit(git, tree, [candidate.tip], f"Land {candidate.mission.slug} as mission {number}\n")
+        # Hooks have seen this message when the candidate was squashed.
+        message = repo.git.out("log", "-1", "--format=%B", candidate.tip).rstrip("\n")
+        return repo.git.commit_tree(tree, [candidate.old], message)
+    with engine_for(repo) as engine:
+        return engine.commit(tree, candidate.tip, f"Land {candidate.mission.slug} as mission {number}\n")
 
 
 def _known_lines(candidate: Candidate) -> list[bytes]:

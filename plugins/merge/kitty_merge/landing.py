@@ -25,7 +25,7 @@ def land(candidate: Candidate) -> Landing:
     """Land a candidate whose checks have passed.
 
     Errors: `LOCK_HELD`, `MERGE_TARGET_MOVED`, `MERGE_HEAD_MOVED`, `MERGE_INCOMPLETE`, `MERGE_NOT_APPROVED`, `MERGE_DIRTY`,
-    `MERGE_IN_THE_WAY`; after any of them nothing has moved.
+    `MERGE_IN_THE_WAY`, `COMMIT_REFUSED`; after any of them nothing has moved.
     """
     return _land(candidate, move=True)
 

@@ -17,6 +17,7 @@ from kitty_merge import journal as journals
 from kitty_merge import ref_locks, trees
 from kitty_merge.checkout import Checkout, checkouts_of
 from kitty_merge.journal import Journal, merge_lock
+from kitty_merge.scratch import remove_scratches
 
 
 class Recovery(NamedTuple):
@@ -138,4 +139,5 @@ def wind_up(repo: Repo, mission: Mission, rescued: Sequence[Path]) -> None:
     for place in rescued:
         note(f"A file of yours was in the way and is now {place}")
     repo.git.run("hook", "run", "--ignore-missing", "post-merge", "--", "0", ok=range(256))
+    remove_scratches(repo)
     journals.drop(repo, mission.mission_id)

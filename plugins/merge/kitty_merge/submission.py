@@ -105,16 +105,14 @@ def _snapshot(package: Package, mission: Mission, lanes: Lanes, lane: Lane, stat
     needed = needed_commits(state, package)
     parent = approved_head(state, lane) or base_for(mission, lanes, package, needed)
     for commit in [commit for commit in needed if not repo.git.is_ancestor(commit, parent)]:
-        tree, conflicts = trees.merge(repo.git, parent, commit)
+        tree, conflicts = trees.merge(repo, parent, commit)
         if conflicts:
             raise KittyError(
                 "WORKTREE_ALLOC_FAILED",
                 f"a dependency conflicts in {', '.join(conflicts)}",
                 "settle that in its lane first",
             )
-        parent = trees.commit(
-            repo.git, tree, [parent, commit], f"Bring a dependency of {package.wp_id} into its lane\n"
-        )
+        parent = repo.git.commit_tree(tree, [parent, commit], f"Bring a dependency of {package.wp_id} into its lane\n")
     updates = _owned_changes(mission, package, parent)
     tree = trees.with_entries(repo, parent, updates)
     old = repo.git.commit_of(ref)
@@ -122,7 +120,7 @@ def _snapshot(package: Package, mission: Mission, lanes: Lanes, lane: Lane, stat
         return old
     if tree != repo.git.out("rev-parse", f"{parent}^{{tree}}"):
         message = f"{package.wp_id}: {package.title}\n\nSnapshot of its owned files in the canonical checkout.\n"
-        parent = trees.commit(repo.git, tree, [parent], message)
+        parent = repo.git.commit_tree(tree, [parent], message)
     return _move(repo.git, ref, parent, old)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from kitty_host.api import KittyError
-from kitty_host.files import make_directory, sweep, temporary
+from kitty_host.files import atomic_write, make_directory, rename, sweep, temporary
 from kitty_host.git import Git
 from kitty_host.repo import Repo
 
@@ -27,20 +31,58 @@ class Change(NamedTuple):
     new: Entry | None
 
 
-def merge(git: Git, ours: str, theirs: str) -> tuple[str, tuple[str, ...]]:
+def merge(repo: Repo, ours: str, theirs: str) -> tuple[str, tuple[str, ...]]:
     """The tree that merging two commits gives, and the paths in conflict."""
-    done = git.run("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs, ok=(0, 1))
+    # 1 is a conflict; anything else is an error, and never to be taken for one.
+    done = _beside(repo, ours).run(
+        "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs, ok=(0, 1)
+    )
     tree, *paths = done.stdout.decode(errors="surrogateescape").rstrip("\0").split("\0")
     if done.returncode == 1 and not paths:
-        raise KittyError("MERGE_CONFLICT", f"{ours[:10]} and {theirs[:10]} do not merge", "look with: git merge-tree")
+        raise pathless_conflict(ours, theirs)
     return tree, tuple(dict.fromkeys(paths)) if done.returncode else ()
 
 
-def commit(git: Git, tree: str, parents: Sequence[str], message: str) -> str:
-    """A commit object, signed where the user's configuration asks for it: `commit-tree` ignores that setting by itself."""
-    signs = git.run("config", "--type=bool", "--get", "commit.gpgSign", ok=(0, 1)).stdout.strip() == b"true"
-    named = [argument for parent in parents for argument in ("-p", parent)]
-    return git.out("commit-tree", tree, *named, *(("-S",) if signs else ()), "-F", "-", stdin=message.encode())
+def pathless_conflict(ours: str, theirs: str) -> KittyError:
+    """What Git calls a conflict without naming a path, such as a directory whose files were renamed into two."""
+    return KittyError(
+        "MERGE_CONFLICT",
+        f"{ours[:10]} and {theirs[:10]} do not merge",
+        f"look with: git merge-tree --write-tree {ours[:10]} {theirs[:10]}",
+    )
+
+
+def _beside(repo: Repo, commit: str) -> Git:
+    """Git in a directory that holds a commit's attributes and nothing else.
+
+    Merging reads them from the files of the working directory alone. In the user's checkout those are another branch's, or not committed.
+    """
+    found = dict(_attributes(repo.git, commit))
+    place = repo.cache / "attributes" / hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    if not place.is_dir():
+        _fill(repo.git, place, found)
+    return Git(place, {"GIT_DIR": str(repo.common), "GIT_WORK_TREE": str(place)})
+
+
+def _attributes(git: Git, commit: str) -> Iterator[tuple[str, str]]:
+    for record in git.run("ls-tree", "-r", "-z", "--full-tree", commit).stdout.split(b"\0"):
+        # Git follows no link to attributes.
+        if record.endswith((b"/.gitattributes", b"\t.gitattributes", b"\t.gitmodules")) and record.startswith(b"100"):
+            described, _, path = record.decode(errors="surrogateescape").partition("\t")
+            yield path, described.split(" ")[2]
+
+
+def _fill(git: Git, place: Path, files: Mapping[str, str]) -> None:
+    """Make a directory of these blobs in one step: half of the attributes would be others."""
+    scratch = temporary(place.parent)
+    make_directory(scratch)
+    for path, blob in files.items():
+        atomic_write(scratch / path, git.run("cat-file", "blob", blob).stdout)
+    try:
+        rename(scratch, place)
+    except OSError:
+        # Somebody else was faster; anything else shows when Git is to run there.
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def changes(git: Git, old: str, new: str) -> list[Change]:

@@ -122,12 +122,12 @@ def base_for(mission: Mission, lanes: Lanes, package: Package, needed: list[str]
         return planning_base(mission, lanes)
     base = tops[0]
     for commit in tops[1:]:
-        tree, conflicts = trees.merge(git, base, commit)
+        tree, conflicts = trees.merge(mission.repo, base, commit)
         if conflicts:
             raise _failed(
                 package, f"its dependencies conflict in {', '.join(conflicts)}", "settle that in one of their lanes"
             )
-        base = trees.commit(git, tree, [base, commit], f"Base of {package.wp_id}: its approved dependencies\n")
+        base = git.commit_tree(tree, [base, commit], f"Base of {package.wp_id}: its approved dependencies\n")
     if len(tops) > 1:
         git.run("update-ref", f"refs/kitty/{mission.mission_id}/base/{package.wp_id}", base)
     return base

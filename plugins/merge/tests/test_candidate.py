@@ -146,7 +146,7 @@ def test_a_dropped_path_refuses(yard: Yard) -> None:
     from kitty_merge import trees
 
     tree = trees.with_entries(yard.mission.repo, candidate.tip, {"wp02.txt": None})
-    planted = trees.commit(git, tree, [candidate.tip], "drop")
+    planted = git.commit_tree(tree, [candidate.tip], "drop")
     with pytest.raises(KittyError, match=r"MERGE_INCOMPLETE.*wp02\.txt"):
         account(evolve(candidate, tip=planted))
 

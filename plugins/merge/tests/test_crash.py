@@ -97,9 +97,11 @@ class Sweep:
             for pattern in ("*.lock", "kitty-index*", ".kitty-tmp-*", "index-*", "*.tokens", "merge/*.json")
             for path in (yard.root / ".git").rglob(pattern)
             if path.name not in ("merge.lock", "worktrees.lock") and "spec-kitty-locks" not in str(path)
+            if path.parent.name != "scratch"
         ]
         assert leftovers == []
         assert not list(yard.root.rglob("kitty-specs/**/.kitty-tmp-*"))
+        assert "scratch" not in git("worktree", "list")
 
     def point(self, number: int, tree: str) -> None:
         """Kill there, look, finish, look."""
@@ -119,9 +121,11 @@ class Sweep:
         self.reset()
 
 
-@pytest.fixture(params=["merge", "squash"])
+@pytest.fixture(params=["merge", "squash", "with hooks"])
 def sweep(request: pytest.FixtureRequest, yard: Yard) -> Sweep:
-    return Sweep(yard, request.param)
+    if request.param == "with hooks":
+        yard.project.write(".git/hooks/commit-msg", "#!/bin/sh\necho 'Seen: yes' >>\"$1\"\n").chmod(0o755)
+    return Sweep(yard, "squash" if request.param == "squash" else "merge")
 
 
 def test_killed_here_and_there(sweep: Sweep) -> None:

@@ -303,13 +303,6 @@ def test_without_gates_approvals_suffice_and_the_landing_says_so(yard: Yard) -> 
     assert "gates: none ran" in done.stdout
 
 
-def test_hooks_that_do_not_run_are_named(yard: Yard) -> None:
-    ready(yard)
-    hook = yard.project.write(".git/hooks/commit-msg", "#!/bin/sh\nexit 0\n")
-    hook.chmod(0o755)
-    assert "HOOK_NOT_RUN: the hook commit-msg" in yard.project.kitty("merge").stderr
-
-
 def test_a_dry_run_refuses_where_the_landing_would(yard: Yard) -> None:
     ready(yard)
     yard.project.write("wp01.txt", "mine\n")

@@ -1,0 +1,128 @@
+"""Which of two engines makes the commits of a landing, and what both of them offer.
+
+`Aside` works on objects alone and is twice as fast. `Native` is Git's own merge in a scratch worktree, for repositories whose hooks or
+settings count there. Both give the same tree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from kitty_host.repo import Repo
+from kitty_merge import trees
+
+HOOKS = ("pre-merge-commit", "prepare-commit-msg", "commit-msg")
+_FIRST_WITH_MERGE_TREE = (2, 38)
+
+
+class Merged(NamedTuple):
+    """The merge commit, or the paths in conflict."""
+
+    commit: str
+    conflicts: tuple[str, ...] = ()
+
+
+class Engine(Protocol):
+    """What makes the commits of a landing. Moves no ref and touches nobody's checkout."""
+
+    def merge(self, tip: str, head: str, message: str) -> Merged:
+        """Merge `head` into `tip`. Errors: `COMMIT_REFUSED`."""
+
+    def conflicts(self, one: str, other: str) -> tuple[str, ...]:
+        """Where two commits conflict. Runs nobody's hooks."""
+
+    def commit(self, tree: str, parent: str, message: str, *, source: str = "message") -> str:
+        """A commit of a tree; `source` is what `prepare-commit-msg` is told. Errors: `COMMIT_REFUSED`."""
+
+
+class Aside:
+    """Objects only: `merge-tree` and `commit-tree`."""
+
+    def __init__(self, repo: Repo) -> None:
+        self.repo = repo
+
+    def merge(self, tip: str, head: str, message: str) -> Merged:
+        """As `Engine`; refuses nothing."""
+        tree, conflicts = trees.merge(self.repo, tip, head)
+        return Merged("", conflicts) if conflicts else Merged(self._commit(tree, [tip, head], message))
+
+    def conflicts(self, one: str, other: str) -> tuple[str, ...]:
+        """As `Engine`."""
+        return trees.merge(self.repo, one, other)[1]
+
+    def commit(self, tree: str, parent: str, message: str, *, source: str = "message") -> str:
+        """As `Engine`; refuses nothing."""
+        return self._commit(tree, [parent], message)
+
+    def _commit(self, tree: str, parents: Sequence[str], message: str) -> str:
+        return self.repo.git.commit_tree(tree, parents, message)
+
+
+class Demands(NamedTuple):
+    """What of a repository a merge from objects alone would pass over."""
+
+    hooks: tuple[str, ...]
+    hooks_directory: Path
+    drivers: bool
+    """Merge drivers may read any file, or be one."""
+    rerere: bool
+    signatures: bool
+    """`merge.verifySignatures`"""
+    old_git: bool
+
+    @property
+    def native(self) -> bool:
+        """Whether `Native` is needed."""
+        return bool(self.hooks or self.drivers or self.rerere or self.signatures or self.old_git)
+
+    @property
+    def files(self) -> bool:
+        """Whether somebody may look at the files: a hook that finds none of them would have nothing to object to."""
+        return bool(self.hooks or self.drivers)
+
+
+def demands(repo: Repo) -> Demands:
+    """What the repository asks for now. A relative `core.hooksPath` is the canonical checkout's."""
+    git = repo.git
+    directory = Path(git.out("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
+    settings = _settings(repo)
+    rerere = settings.get("rerere.enabled")
+    return Demands(
+        tuple(name for name in HOOKS if os.access(directory / name, os.X_OK)),
+        directory,
+        any(name.endswith(".driver") for name in settings),
+        # Unset, it is on where somebody has ever used it.
+        _is_true(rerere) if rerere is not None else (repo.common / "rr-cache").is_dir(),
+        _is_true(settings.get("merge.verifysignatures", "false")),
+        git.version() < _FIRST_WITH_MERGE_TREE,
+    )
+
+
+def _settings(repo: Repo) -> dict[str, str]:
+    wanted = r"^(merge\..*\.driver|merge\.verifysignatures|rerere\.enabled)$"
+    done = repo.git.run("config", "-z", "--get-regexp", wanted, ok=(0, 1))
+    pairs = (record.partition("\n") for record in done.stdout.decode(errors="surrogateescape").split("\0")[:-1])
+    # A name without a value is true.
+    return {name: value if parted else "true" for name, parted, value in pairs}
+
+
+def _is_true(value: str) -> bool:
+    return value.lower() in ("true", "yes", "on") or (value.isdigit() and int(value) != 0)
+
+
+@contextlib.contextmanager
+def engine_for(repo: Repo) -> Iterator[Engine]:
+    """The engine that passes over nothing that the repository asks for."""
+    asked = demands(repo)
+    if not asked.native:
+        yield Aside(repo)
+        return
+    from kitty_merge.native import Native
+    from kitty_merge.scratch import scratch
+
+    with scratch(repo, files=asked.files) as place:
+        yield Native(place, asked.hooks, asked.hooks_directory)
