@@ -341,17 +341,13 @@ class Plugins:
 def missing(what: str) -> KittyError:
     """The refusal `PLUGIN_MISSING`; the host's own metadata says which distributions are not installed."""
     absent = sorted(set(own_distributions()) - {entry.distribution for entry in find_entries()})
-    if ALLOW_LIST in os.environ:
+    if absent:
+        hint = f"not installed: {', '.join(absent)}; run: pip install {absent[0]}"
+    elif ALLOW_LIST in os.environ:
         hint = f"{ALLOW_LIST}={os.environ[ALLOW_LIST]} leaves plugins out: unset it, or name the one that brings it"
-        return KittyError("PLUGIN_MISSING", what, hint, distributions=absent)
-    return KittyError(
-        "PLUGIN_MISSING",
-        what,
-        f"not installed: {', '.join(absent)}; run: pip install {absent[0]}"
-        if absent
-        else "install a plugin that brings it",
-        distributions=absent,
-    )
+    else:
+        hint = "install a plugin that brings it"
+    return KittyError("PLUGIN_MISSING", what, hint, distributions=absent)
 
 
 def _module(entry: Entry) -> str:

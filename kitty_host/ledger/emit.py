@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kitty_host.api import Finding, KittyError
-from kitty_host.ledger.event import Annotation, Other, Row, Transition, decode, encode, event_id_of, new_id, now
+from kitty_host.ledger.event import (
+    Annotation,
+    Other,
+    Row,
+    Transition,
+    decode,
+    encode,
+    event_id_of,
+    is_ulid,
+    new_id,
+    now,
+)
 from kitty_host.ledger.machine import check
 from kitty_host.ledger.reduce import reduce
 from kitty_host.state import State
@@ -74,7 +85,8 @@ def stamp(state: State, rows: Sequence[Row], *, after: Sequence[Row] = ()) -> li
     """
     last: dict[str, str] = {}
     ever = max([state.snapshot.latest(), *(_time(row) for row in after)])
-    top = max([state.snapshot.top, *(event_id_of(row) for row in after)])
+    known = (state.snapshot.last_row_id, *(event_id_of(row) for row in after))
+    top = max([state.snapshot.top, *filter(is_ulid, known)])
     stamped: list[Row] = []
     for row in rows:
         key = "timestamp" if "event_type" in row else "at"

@@ -222,11 +222,16 @@ def new_id(after: str = "") -> str:
     So the ids of one ledger ascend although many write at once and clocks differ, and a new one needs no comparison with all the others.
     """
     made = ulid(time.time_ns() // 1_000_000, chance(80))
-    if made > after or not _ULID.fullmatch(after):
+    if made > after or not is_ulid(after):
         return made
     number = functools.reduce(lambda sum_, digit: sum_ << 5 | _CROCKFORD.index(digit), after, 0)
     # A step of chance, so that two clones that go on from one row do not mint the same ids.
     return ulid(*divmod(number + 1 + chance(64), 1 << 80))
+
+
+def is_ulid(text: str) -> bool:
+    """Whether an id is one that sorts by its time."""
+    return _ULID.fullmatch(text) is not None
 
 
 def chance(bits: int) -> int:

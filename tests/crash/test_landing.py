@@ -19,7 +19,7 @@ from kitty_merge import cli, recovery, ref_locks
 from kitty_merge.checkout import Checkout
 
 # CI's points: of each strategy about so many, in so many tests, which xdist spreads.
-COUNTS = {"merge": 250, "squash": 130}
+COUNTS = {"merge": 250, "squash": 60}
 PARTS = 6
 SWEEP_PARTS = 12
 # Every so manyth point is looked at closely too: queries before the re-run, and a second one after it.
