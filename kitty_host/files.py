@@ -32,11 +32,16 @@ def temporary(directory: Path) -> Path:
 
 
 def sweep(directory: Path) -> None:
-    """Remove temporary files whose process was killed."""
+    """Remove temporary files, and directories, whose process was killed."""
     with contextlib.suppress(OSError):
         for name in os.listdir(directory):  # noqa: PTH208 - on the way of every append
             if name.startswith(TEMPORARY_PREFIX) and not _may_run(directory / name):
-                (directory / name).unlink()
+                if (directory / name).is_dir():
+                    import shutil
+
+                    shutil.rmtree(directory / name, ignore_errors=True)
+                else:
+                    (directory / name).unlink()
 
 
 def _may_run(path: Path) -> bool:

@@ -58,6 +58,7 @@ def _beside(repo: Repo, commit: str) -> Git:
     Merging reads them from the files of the working directory alone. In the user's checkout those are another branch's, or not committed.
     """
     found = dict(_attributes(repo.git, commit))
+    sweep(repo.cache / "attributes")
     place = repo.cache / "attributes" / hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
     if not place.is_dir():
         _fill(repo.git, place, found)
