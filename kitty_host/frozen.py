@@ -35,6 +35,8 @@ class Candidate:
     old: str
     tip: str
     """The commit of the merged result; `old` where there is nothing to land."""
+    chain: str
+    """The merge of the last lane; `tip` itself but for `squash`, whose commit has the same tree."""
     tree: str
     """Its tree without this mission's own records; part of the key."""
     heads: tuple[tuple[str, str], ...]
@@ -78,6 +80,8 @@ class Landing:
     lanes: tuple[LaneAccount, ...]
     gates: tuple[str, ...] = ()
     event_id: str = ""
+    done: tuple[str, ...] = ()
+    """The work packages that went from approved to done."""
     rescued: tuple[str, ...] = ()
     """Where ignored files were moved that were in the way; not stored."""
 

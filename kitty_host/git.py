@@ -102,12 +102,14 @@ class Git:
                 ) from error
             raise KittyError("GIT_TOO_OLD", "git is not installed", "install Git 2.38 or later") from error
 
-    def hook(self, name: str, *arguments: str, directory: Path) -> bool:
-        """Run the user's hook `name` of a hooks directory; False where it refuses. What it prints reaches the user's standard error.
+    def hook(self, name: str, *arguments: str, directory: Path | None = None) -> bool:
+        """Run the user's hook `name`, of another hooks directory if one is given; False where it refuses.
 
-        Its environment is what Git gives to it: what kitty sets for its own questions would change the answers of the hook's.
+        What it prints reaches the user's standard error. Its environment is what Git gives to it: what kitty sets for its own questions
+        would change the answers of the hook's.
         """
-        command = ["-c", f"core.hooksPath={directory}", "hook", "run", "--ignore-missing", name, "--", *arguments]
+        where = ["-c", f"core.hooksPath={directory}"] if directory else []
+        command = [*where, "hook", "run", "--ignore-missing", name, "--", *arguments]
         return self._start(command, {**_environment(), **self._extra}, None, inherit=True).returncode == 0
 
     def out(self, *arguments: str, stdin: bytes | None = None) -> str:

@@ -25,7 +25,7 @@ def kitty_candidate(mission):
     git = mission.repo.git
     tip = git.out("rev-parse", "refs/heads/main")
     tree = git.out("rev-parse", tip + "^{tree}")
-    return Candidate(mission, "key-of-" + tip, "refs/heads/main", tip, tip, tree, (("lane-a", tip),))
+    return Candidate(mission, "key-of-" + tip, "refs/heads/main", tip, tip, tip, tree, (("lane-a", tip),))
 """
 
 GATE = """

@@ -1,4 +1,4 @@
-"""The merged result, built aside: the chain of lanes on the target, its key, what objects to it, and the account of every path.
+"""The merged result, built aside: the chain of lanes on the target, its key, and what objects to it.
 
 The key is explained in ADR 0005.
 """
@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import evolve
 
 from kitty_host.api import Finding, KittyError
 from kitty_host.git import GitError
 from kitty_host.lanes import plan_ref, require_lanes
+from kitty_host.ledger.log import FILE as LEDGER
 from kitty_host.ledger.machine import APPROVED, CANCELED, CLOSED, SETTLED
 from kitty_host.mission import Mission
-from kitty_host.records import Candidate, Forecast, Lane, LaneAccount, PathChange
+from kitty_host.records import Candidate, Forecast, Lane
 from kitty_host.state import State
 from kitty_merge import trees
 from kitty_merge.engine import Aside, Engine, engine_for
-from kitty_merge.own_records import is_record
+from kitty_merge.own_records import is_record, record_path
+from kitty_merge.settlement import settlements
 
 MERGE, SQUASH = "merge", "squash"
 
@@ -45,13 +47,14 @@ def _build(mission: Mission, engine: Engine) -> Candidate:
             "create it, or correct target_branch in the mission's meta.json",
         )
     heads = lane_heads(mission)
+    settled = settlements(mission)
     tip = old
     for number, (lane, head) in enumerate(heads):
-        tip = _chain(mission, engine, tip, lane, head, heads[:number])
+        tip = _chain(mission, engine, tip, lane, head, heads[:number], settled)
     tree = _judged_tree(mission, tip)
     named = tuple((lane.lane_id, head) for lane, head in heads)
     key = hashlib.sha256(json.dumps([old, named, tree]).encode()).hexdigest()
-    return Candidate(mission, key, target, old, tip, tree, named)
+    return Candidate(mission, key, target, old, tip, tip, tree, named)
 
 
 def squashed(candidate: Candidate) -> Candidate:
@@ -183,71 +186,6 @@ def _left_out(state: State, heads: list[str]) -> Iterator[Finding]:
             )
 
 
-def account(candidate: Candidate) -> tuple[LaneAccount, ...]:
-    """Every commit and every changed path of every lane, deletions included, and how it got into the result.
-
-    Errors: `MERGE_INCOMPLETE` for anything that did not.
-    """
-    git = candidate.mission.repo.git
-    lanes = {lane.lane_id: lane for lane in require_lanes(candidate.mission).lanes}
-    _prove_nothing_missing(candidate)
-    result = trees.entries(git, candidate.tip)
-    touched = {lane_id: _lane_changes(candidate, head) for lane_id, head in candidate.heads}
-    accounts: list[LaneAccount] = []
-    for lane_id, head in candidate.heads:
-        others = {change.path for other, changed in touched.items() if other != lane_id for change in changed}
-        paths = tuple(
-            _accounted(lane_id, change, result.get(change.path), change.path in others) for change in touched[lane_id]
-        )
-        commits = tuple(git.lines("rev-list", "--reverse", head, "--not", candidate.old))
-        accounts.append(LaneAccount(lane_id, head, lanes[lane_id].wp_ids, commits, paths))
-    return tuple(accounts)
-
-
-def _lane_changes(candidate: Candidate, head: str) -> list[trees.Change]:
-    git = candidate.mission.repo.git
-    base = git.out("merge-base", candidate.old, head)
-    return [change for change in trees.changes(git, base, head) if not is_record(candidate.mission, change.path)]
-
-
-def _accounted(lane_id: str, change: trees.Change, landed: trees.Entry | None, shared: bool) -> PathChange:
-    if landed == change.new:
-        how = "lane"
-    elif landed == change.old and not shared:
-        raise KittyError(
-            "MERGE_INCOMPLETE",
-            f"the change of {lane_id} to {change.path} is not in the result",
-            "this is a fault: nothing was moved; please report it",
-            lane=lane_id,
-            path=change.path,
-        )
-    else:
-        how = "merged"
-    return PathChange(change.path, change.old.blob if change.old else "", landed.blob if landed else "", how)
-
-
-def _prove_nothing_missing(candidate: Candidate) -> None:
-    """By ancestry for `merge`; for `squash` by the tree, which is that of the merged chain."""
-    git = candidate.mission.repo.git
-    heads = [head for _, head in candidate.heads]
-    if candidate.strategy == SQUASH:
-        chained = build(candidate.mission)
-        missing = (
-            []
-            if chained.key == candidate.key and chained.tree == _judged_tree(candidate.mission, candidate.tip)
-            else heads
-        )
-    else:
-        # Not by `rev-list HEADS --not TIP`, which names reachable commits too where a clock was behind when the chain was made.
-        tops = git.lines("merge-base", "--independent", candidate.tip, *heads)
-        left = [commit for commit in tops if commit != candidate.tip]
-        missing = git.lines("rev-list", *left, "--not", candidate.tip) if left else []
-    if missing:
-        raise KittyError(
-            "MERGE_INCOMPLETE", f"{len(missing)} commits are not in the result", "run it again", commits=missing
-        )
-
-
 def conflicts_between(mission: Mission) -> list[dict[str, object]]:
     """Every pair of lanes, and every lane with the target: whether they merge, and where not."""
     target = mission.repo.git.commit_of(f"refs/heads/{mission.target}")
@@ -275,26 +213,61 @@ def forecast(mission: Mission) -> Forecast:
 
 
 def _chain(
-    mission: Mission, engine: Engine, tip: str, lane: Lane, head: str, before: Sequence[tuple[Lane, str]]
+    mission: Mission,
+    engine: Engine,
+    tip: str,
+    lane: Lane,
+    head: str,
+    before: Sequence[tuple[Lane, str]],
+    settled: Mapping[tuple[str, str], str],
 ) -> str:
-    if mission.repo.git.is_ancestor(head, tip):
+    git = mission.repo.git
+    if git.is_ancestor(head, tip):
         return tip
     titles = {package.wp_id: package.title for package in mission.packages}
     listed = "".join(f"{wp_id} {titles.get(wp_id, '')}\n" for wp_id in lane.wp_ids)
-    commit, conflicts = engine.merge(tip, head, f"Merge {lane.lane_id} of {mission.slug}\n\n{listed}")
+    message = f"Merge {lane.lane_id} of {mission.slug}\n\n{listed}"
+    if settled and (known := settled.get((git.out("rev-parse", f"{tip}^{{tree}}"), head))):
+        message += f"\nConflicts were settled by {git.out('log', '-1', '--format=%an <%ae>', known)}.\n"
+        return engine.join(git.out("rev-parse", f"{known}^{{tree}}"), tip, head, message)
+    commit, conflicts = engine.merge(tip, head, message)
+    if conflicts and all(is_record(mission, path) for path in conflicts):
+        return engine.join(_with_records_of(mission, tip, head), tip, head, message)
     if conflicts:
         others = [other for other, its_head in before if engine.conflicts(its_head, head)]
         source = others[0].branch if others else mission.target
+        with_whom = f"{others[0].lane_id} ({', '.join(others[0].wp_ids)})" if others else mission.target
         last = lane.wp_ids[-1]
         raise KittyError(
             "MERGE_CONFLICT",
-            f"{lane.lane_id} conflicts with {others[0].lane_id if others else mission.target} in {', '.join(conflicts[:5])}",
-            f"kitty reopen {last} --reason R; in its worktree: git merge {source}; settle it, commit, kitty submit {last}",
+            f"{lane.lane_id} ({', '.join(lane.wp_ids)}) conflicts with {with_whom} in {', '.join(conflicts[:5])}",
+            f"settle it where it lands: kitty merge; or in its lane: "
+            f"kitty reopen {last} --reason R, git merge {source}, kitty submit {last}",
             lane=lane.lane_id,
+            wp_ids=list(lane.wp_ids),
             paths=list(conflicts),
             others=[other.lane_id for other in others],
+            tip=tip,
+            head=head,
         )
     return commit
+
+
+def _with_records_of(mission: Mission, tip: str, head: str) -> str:
+    """The merged tree where nothing but this mission's own records conflicts: they are the chain's, and the ledger has the lane's rows too.
+
+    Conflict markers would enter history otherwise, or rows that only an old copy has would leave it.
+    """
+    repo = mission.repo
+    tree, conflicts = trees.merge(repo, tip, head)
+    mine = trees.entries(repo.git, tip, *conflicts)
+    updates: dict[str, trees.Entry | None] = {path: mine.get(path) for path in conflicts}
+    ledger = record_path(mission, LEDGER)
+    if ledger in updates:
+        copies = [(repo.git.read_blob(commit, ledger) or b"").split(b"\n") for commit in (tip, head)]
+        lines = mission.ledger.union(*([line for line in copy if line.strip()] for copy in copies))
+        updates[ledger] = trees.Entry("100644", repo.git.write_blob(b"".join(line + b"\n" for line in lines)))
+    return trees.with_entries(repo, tree, updates)
 
 
 def _judged_tree(mission: Mission, commit: str) -> str:

@@ -12,14 +12,34 @@ import os
 import shlex
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from kitty_host.api import KittyError
 from kitty_host.files import link_exclusively, make_directory, move, remove, rename, same_file, sync_file, write_new
 from kitty_host.git import Git, GitError
 from kitty_host.repo import Repo
 from kitty_merge import trees
+from kitty_merge.journal import Entries
+
+
+class Prepared(NamedTuple):
+    """What a checkout needs before the ref may move."""
+
+    aside: list[str]
+    """Files of the user's that have to be moved aside first."""
+    before: dict[str, trees.Entry | None]
+    """Index entries that the move replaces although they are not the old commit's: untracked, staged, or kept."""
+
+
+class Rescued(NamedTuple):
+    """A file of the user's that was moved aside."""
+
+    checkout: Path
+    path: str
+    place: Path
+    """Where it is now."""
 
 
 class Checkout:
@@ -68,10 +88,11 @@ class Checkout:
 
     # Before the ref moves
 
-    def prepare(self, old: str, new: str, own: dict[str, trees.Entry]) -> list[str]:
-        """Check everything in the way, adopt what is the same, rehearse; returns ignored files that must be set aside first.
+    def prepare(self, old: str, new: str, kept: Mapping[str, trees.Entry], *, rescue: bool = False) -> Prepared:
+        """Check everything in the way, adopt what is the same, rehearse.
 
-        `own` are kitty's own records with their entries in NEW: they are never written here. Errors: `MERGE_DIRTY`, `MERGE_IN_THE_WAY`.
+        `kept` are files that are never written here, with their entries in NEW; `rescue` moves aside what else would refuse as
+        `MERGE_IN_THE_WAY`. Errors: `MERGE_DIRTY`, `MERGE_IN_THE_WAY`.
         """
         git = self._copied_index()
         changes = trees.changes(git, old, new)
@@ -79,44 +100,51 @@ class Checkout:
         if unmerged:
             raise _dirty(self.path, unmerged[0], "has an unfinished merge")
         changed_on_disk = set(git.records("diff-files", "-z", "--name-only"))
-        adopted: dict[str, trees.Entry | None] = dict(own)
-        ignored: list[str] = []
+        adopted: dict[str, trees.Entry | None] = dict(kept)
+        # What is not the old commit's entry is what the user, or the ledger's being live, has made of it.
+        before = {path: staged.get(path) for path in kept}
+        aside: set[str] = set()
         removed = {change.path for change in changes if change.new is None}
         for change in changes:
-            if change.path in own:
+            if change.path in kept:
                 continue
             has = staged.get(change.path)
             if has == change.new and has is not None:
+                before[change.path] = has
                 continue
             if has is None and change.old is None:
-                verdict = self._in_the_way(git, change, staged, removed)
+                verdict = self._in_the_way(git, change, staged, removed, rescue)
                 if verdict == "same":
                     adopted[change.path] = change.new
+                    before[change.path] = None
                 elif verdict:
-                    ignored.append(verdict)
+                    aside.update(self._files_at(verdict))
             elif has != change.old:
                 raise _dirty(self.path, change.path, "has staged changes")
             elif change.path in changed_on_disk:
                 if not self._same_content(git, change.path, change.new):
                     raise _dirty(self.path, change.path, "has changes")
                 adopted[change.path] = change.new
+                before[change.path] = has
         trees.set_entries(git, adopted)
         try:
-            git.run("read-tree", "-n", "-m", "-u", old, new) if not ignored else None
+            git.run("read-tree", "-n", "-m", "-u", old, new) if not aside else None
         except GitError as error:
             raise KittyError(
                 "MERGE_DIRTY", f"{self.path}: {error.message}", "commit or remove that, and run this again"
             ) from error
-        return sorted(set(ignored))
+        return Prepared(sorted(aside), before)
 
-    def _in_the_way(self, git: Git, change: trees.Change, staged: dict[str, trees.Entry], removed: set[str]) -> str:
-        """Empty where nothing is; `same` where the very content is there; else the path of an ignored file. Refuses for others."""
+    def _in_the_way(
+        self, git: Git, change: trees.Change, staged: dict[str, trees.Entry], removed: set[str], rescue: bool
+    ) -> str:
+        """Empty where nothing is; `same` where the very content is there; else the path that moves aside. Refuses for others."""
         parts = change.path.split("/")
         for number in range(1, len(parts)):
             above = "/".join(parts[:number])
             place = self.path / above
             if os.path.lexists(place) and (place.is_symlink() or not place.is_dir()) and above not in removed:
-                return self._ignored_or_refuse(git, above, staged)
+                return self._aside_or_refuse(git, above, staged, rescue)
         place = self.path / change.path
         if not os.path.lexists(place) or (
             place.is_dir() and not place.is_symlink() and self._will_be_empty(place, removed)
@@ -124,20 +152,29 @@ class Checkout:
             return ""
         if self._same_content(git, change.path, change.new):
             return "same"
-        return self._ignored_or_refuse(git, change.path, staged)
+        return self._aside_or_refuse(git, change.path, staged, rescue)
+
+    def _files_at(self, path: str) -> list[str]:
+        """A file, or the files of a directory: one by one, because by then a directory of that name may be the landing's."""
+        place = self.path / path
+        if place.is_symlink() or not place.is_dir():
+            return [path]
+        return [
+            one.relative_to(self.path).as_posix() for one in place.rglob("*") if one.is_symlink() or not one.is_dir()
+        ]
 
     def _will_be_empty(self, directory: Path, removed: set[str]) -> bool:
         """Whether a directory holds nothing but files that go away."""
         files = (path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
         return all(path.relative_to(self.path).as_posix() in removed for path in files)
 
-    def _ignored_or_refuse(self, git: Git, path: str, staged: dict[str, trees.Entry]) -> str:
-        if path not in staged and git.succeeds("check-ignore", "--quiet", "--", path):
+    def _aside_or_refuse(self, git: Git, path: str, staged: dict[str, trees.Entry], rescue: bool) -> str:
+        if path not in staged and (rescue or git.succeeds("check-ignore", "--quiet", "--", path)):
             return path
         raise KittyError(
             "MERGE_IN_THE_WAY",
             f"{self.path / path} is in the way and in no commit",
-            f"move it aside: mv {shlex.quote(str(self.path / path))} {shlex.quote(str(self.path / path) + '.mine')}",
+            "move it aside and go on: kitty merge --rescue",
             path=path,
         )
 
@@ -161,27 +198,30 @@ class Checkout:
 
     # After it
 
-    def finish(self, old: str, new: str) -> None:
-        """Write the files, then put the index in place and give the lock back."""
+    def finish(self, old: str, new: str, after: Entries) -> None:
+        """Write the files, then put the index in place, with the entries `after` in it, and give the lock back."""
         git = self._on_copy()
         git.run("read-tree", "-m", "-u", old, new)
+        trees.set_entries(git, after)
         self._install(git)
 
-    def roll_forward(self, old: str, new: str, own: dict[str, trees.Entry]) -> list[Path]:
-        """After a crash anywhere in `finish`: make index and files NEW's by hand; returns where files of the user's were moved.
+    def roll_forward(self, old: str, new: str, after: Entries) -> list[Rescued]:
+        """After a crash anywhere in `finish`: make index and files NEW's by hand, but for the files of `after`.
+
+        Returns the files of the user's that were moved aside.
 
         A file with new bytes is fine; one with old bytes, none, or a beginning of the new ones is rewritten; any other is the user's.
         """
         git = self._copied_index()
-        changes = [change for change in trees.changes(git, old, new) if change.path not in own]
+        changes = [change for change in trees.changes(git, old, new) if change.path not in after]
         staged, _ = _staged(git)
         if all(staged.get(change.path) == change.new for change in changes) and all(
             self._same_content(git, change.path, change.new) for change in changes
         ):
-            trees.set_entries(git, dict(own))
+            trees.set_entries(git, after)
             self._install(git)
             return []
-        rescued: list[Path] = []
+        rescued: list[Rescued] = []
         for change in changes:
             place = self.path / change.path
             if not os.path.lexists(place) or self._same_content(git, change.path, change.new):
@@ -191,7 +231,7 @@ class Checkout:
             else:
                 place.unlink()
                 _prune(place.parent, self.path)
-        trees.set_entries(git, {**{change.path: change.new for change in changes}, **own})
+        trees.set_entries(git, {**{change.path: change.new for change in changes}, **after})
         written = "".join(f"{change.path}\0" for change in changes if change.new)
         git.run("checkout-index", "-f", "-u", "-q", "-z", "--stdin", stdin=written.encode(errors="surrogateescape"))
         self._install(git)
@@ -203,7 +243,7 @@ class Checkout:
         changes = [change for change in trees.changes(self.git, old, new) if change.old != change.new]
         return bool(changes) and all(staged.get(change.path) == change.old for change in changes)
 
-    def rescue_all(self, paths: list[str], new: str, *, again: bool = False) -> list[Path]:
+    def rescue_all(self, paths: list[str], new: str, *, again: bool = False) -> list[Rescued]:
         """Move ignored files aside that are in the way, unless they are there no longer or are NEW's by now.
 
         `again` is after a crash: what is a beginning of NEW's is then the landing's own and not the user's, as in `roll_forward`.
@@ -218,17 +258,18 @@ class Checkout:
             and not (again and self._is_beginning(self.git, trees.Change(path, None, landed.get(path))))
         ]
 
-    def rescue(self, path: str) -> Path:
-        """Move a file of the user's to the rescue folder; returns its new place."""
+    def rescue(self, path: str) -> Rescued:
+        """Move a file of the user's to the rescue folder."""
         place = next(place for place in self._rescue_places(path) if not os.path.lexists(place))
         move(self.path / path, place)
-        return place
+        return Rescued(self.path, path, place)
 
-    def rescued_before(self, paths: list[str]) -> list[Path]:
-        """Where files are that were moved aside already, by a landing that may have died before it said so: the last of each path."""
-        found: list[Path] = []
+    def rescued_before(self, paths: list[str]) -> list[Rescued]:
+        """What was moved aside already, by a landing that may have died before it said so: the last of each path."""
+        found: list[Rescued] = []
         for path in paths:
-            found += list(itertools.takewhile(os.path.lexists, self._rescue_places(path)))[-1:]
+            places = list(itertools.takewhile(os.path.lexists, self._rescue_places(path)))[-1:]
+            found += [Rescued(self.path, path, place) for place in places]
         return found
 
     def _rescue_places(self, path: str) -> Iterator[Path]:

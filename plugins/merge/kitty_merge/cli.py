@@ -1,4 +1,4 @@
-"""`kitty merge`: land the mission, or look at what a landing would do."""
+"""`kitty merge`: land the mission, take a landing back, or look at what one would do."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from attrs import evolve, frozen
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
-from kitty_host.git import Git
-from kitty_host.lanes import PLANNING, require_lanes
+from kitty_host.lanes import require_lanes
 from kitty_host.ledger.emit import announce
-from kitty_host.ledger.event import ACCEPTED, LANDED
-from kitty_host.records import Candidate, Landing, Lane
+from kitty_host.ledger.event import ACCEPTED, LANDED, UNDONE
+from kitty_host.ledger.machine import SETTLED
+from kitty_host.mission import Mission
+from kitty_host.records import Candidate, Lane
 from kitty_host.report import counted, note
 from kitty_host.state import State
+from kitty_merge import settlement
 from kitty_merge.candidate import SQUASH, conflicts_between, squashed
-from kitty_merge.journal import unfinished
+from kitty_merge.cleanup import remove_worktrees
+from kitty_merge.exchange import default_remote, exchange, push_landing
+from kitty_merge.intent import Conflict, Intent
+from kitty_merge.journal import merge_lock, unfinished
 from kitty_merge.landing import rehearse
-from kitty_merge.receipt import receipt
+from kitty_merge.receipt import landing_of, receipt, verify
 from kitty_merge.recovery import recover
-from kitty_merge.workspace import ENV_FILE, finish_removals, is_on_branch, remove_worktree, worktree_path
+from kitty_merge.undo import Undone, undo
 
 FOREIGN_STATE = (".kittify/merge-state.json", ".kittify/runtime/merge/*/state.json")
 
@@ -37,81 +42,245 @@ class Settings:
 @click.option("--strategy", type=click.Choice(["merge", "squash"]), help="How the lanes become history on the target.")
 @click.option("--preview", is_flag=True, help="Show which lanes conflict, and where. Changes nothing.")
 @click.option("--dry-run", is_flag=True, help="Build and check everything, and move nothing.")
-@click.option("--resume", is_flag=True, help="Finish a landing that was interrupted; plain `kitty merge` does so too.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with what was interrupted or conflicted; plain `kitty merge` does so too."
+)
+@click.option("--abort", is_flag=True, help="Give up what was begun: everything as before.")
+@click.option("--undo", "take_back", is_flag=True, help="Take the last landing back, unless others have built on it.")
 @click.option("--status", "show_status", is_flag=True, help="Say whether a landing is unfinished. Changes nothing.")
-@click.option("--receipt", "show_receipt", is_flag=True, help="Print the receipt of the last landing. Changes nothing.")
+@click.option(
+    "--receipt", "show_receipt", is_flag=True, help="Prove and print the last landing's receipt. Changes nothing."
+)
+@click.option("--rescue", is_flag=True, help="Move untracked files that are in the way aside, and go on.")
 @click.option("--keep-worktrees", is_flag=True, help="Leave the lanes' worktrees where they are.")
+@click.option("--push", is_flag=True, help="Push the target and the ledger after landing.")
 def merge(
     call: Invocation,
     strategy: str | None,
     preview: bool,
     dry_run: bool,
     resume: bool,
+    abort: bool,
+    take_back: bool,
     show_status: bool,
     show_receipt: bool,
+    rescue: bool,
     keep_worktrees: bool,
+    push: bool,
 ) -> None:
     """Land the mission on its target: one move, nothing lost."""
-    if preview + dry_run + resume + show_status + show_receipt > 1:
-        raise click.UsageError("say only one of --preview, --dry-run, --resume, --status, --receipt")
+    if preview + resume + abort + take_back + show_status + show_receipt > 1:
+        raise click.UsageError("say only one of --preview, --resume, --abort, --undo, --status, --receipt")
+    if dry_run and (preview or resume or show_status or show_receipt):
+        raise click.UsageError("--dry-run goes with a landing, --abort or --undo")
     if preview:
         _preview(call)
     elif show_status:
         _status(call)
     elif show_receipt:
-        _print_receipt(call, _required_receipt(call))
+        found = _required_receipt(call)
+        verify(call.mission, found)
+        _print_receipt(call, found)
+    elif abort:
+        _abort(call, dry_run)
+    elif take_back:
+        _undo(call, dry_run)
     else:
-        _merge(call, strategy or _configured_strategy(call), dry_run, keep_worktrees)
+        _merge(call, Intent(strategy or "", rescue, keep_worktrees, push), dry_run)
 
 
-def _merge(call: Invocation, strategy: str, dry_run: bool, keep_worktrees: bool) -> None:
+def _merge(call: Invocation, asked: Intent, dry_run: bool) -> None:
     _refuse_foreign_state(call)
-    if not dry_run:
-        recovery = recover(call.repo)
-        if recovery.missions:
-            if len(recovery.missions) == 1 and not (call.selector or call.feature):
-                call.selector = recovery.missions[0]
-            note("Finished what an interrupted landing had begun.")
-    mission = call.mission = call.mission.refresh()
-    before = call.state()
-    if not before.is_open and before.last_other(LANDED):
-        _already_landed(call, before, keep_worktrees, dry_run)
-        return
+    with merge_lock(call.repo):
+        if not dry_run:
+            _finish_what_was_begun(call)
+        mission = call.mission = call.mission.refresh()
+        asked = _joined(call, asked, Intent.read(mission))
+        if asked.conflict and not dry_run:
+            settlement.take(mission, asked.conflict)
+            asked = asked._replace(conflict=None)
+        before = call.state()
+        if not before.is_open and before.last_other(LANDED):
+            _already_landed(call, asked, dry_run)
+            return
+        if dry_run:
+            candidate = _checked(call, asked, before)
+            rehearse(candidate)
+            _print_rehearsal(call, candidate)
+            return
+        asked._replace(rows=before.snapshot.rows).write(mission)
+        try:
+            _land(call, asked, before)
+        except KittyError as error:
+            if error.code != "PUSH_FAILED" and not Intent.read(mission).conflict:
+                Intent.drop(mission)
+            raise
+
+
+def _joined(call: Invocation, asked: Intent, begun: Intent) -> Intent:
+    """What is asked for now, and what was asked for when it was begun."""
+    return Intent(
+        asked.strategy or begun.strategy or _configured_strategy(call),
+        asked.rescue or begun.rescue,
+        asked.keep_worktrees or begun.keep_worktrees,
+        asked.push or begun.push,
+        begun.rows,
+        begun.conflict,
+    )
+
+
+def _land(call: Invocation, asked: Intent, before: State) -> None:
+    _ask_the_remote(call, before)
+    mission = call.mission
+    try:
+        candidate = _checked(call, asked, call.state())
+    except KittyError as error:
+        if error.code != "MERGE_CONFLICT" or "tip" not in error.details:
+            raise
+        raise _to_be_settled(mission, asked, error) from error
+    note(f"Landing {counted(len(candidate.heads), 'lane')} on {mission.target} …")
+    call.plugins.required("kitty_merge", candidate=candidate)
+    call.mission = mission.refresh()
+    _conclude(call, call.mission, before.snapshot.rows)
+    _afterwards(call, asked)
+    _print_receipt(call, _required_receipt(call))
+
+
+def _checked(call: Invocation, asked: Intent, state: State) -> Candidate:
+    """The merged result, accepted, as the strategy wants it, and with nothing against it."""
     note("Building the merged result aside …")
-    candidate: Candidate = call.plugins.required("kitty_candidate", mission=mission)
-    candidate = _accepted(call, before, candidate)
-    if strategy == SQUASH:
+    candidate: Candidate = call.plugins.required("kitty_candidate", mission=call.mission)
+    candidate = _accepted(call, state, candidate)
+    if asked.strategy == SQUASH:
         candidate = squashed(candidate)
     for finding in call.plugins.findings("kitty_merge_check", candidate=candidate):
         if finding.severity == "block":
             raise KittyError(finding.code, finding.message, finding.hint)
         note(f"{finding.code}: {finding.message}")
-    if dry_run:
-        rehearse(candidate)
-        payload = {
-            "schema": "kitty.merge/1",
-            "dry_run": True,
-            "target": candidate.target,
-            "old": candidate.old,
-            "new": None,
-        }
-        call.show(
-            {**payload, "lanes": [_lane(*head) for head in candidate.heads]},
-            f"{mission.slug} would land on {mission.target}.",
-        )
+    return candidate
+
+
+def _to_be_settled(mission: Mission, asked: Intent, error: KittyError) -> KittyError:
+    """Nothing has moved; a worktree in the middle of the merge that conflicts is laid out."""
+    details = error.details
+    conflict = Conflict(details["lane"], details["tip"], details["head"], tuple(details["paths"]))
+    asked._replace(conflict=conflict).write(mission)
+    path = settlement.lay_out(mission, conflict)
+    return KittyError(
+        "MERGE_CONFLICT",
+        error.message,
+        f"settle it in {path}: edit, git add, git commit; then: kitty merge --resume (or give it up: kitty merge --abort)",
+        **details,
+        worktree=str(path),
+    )
+
+
+def _finish_what_was_begun(call: Invocation) -> None:
+    """End what a killed `kitty merge` of any mission has left, and tell observers what they have not heard."""
+    recovered = [one.mission_id for one in recover(call.repo) if one.moved]
+    if not recovered:
         return
-    note(f"Landing {counted(len(candidate.heads), 'lane')} on {mission.target} …")
-    landing: Landing = call.plugins.required("kitty_merge", candidate=candidate)
+    note("Finished what an interrupted landing had begun.")
+    for mission in call.missions:
+        if mission.mission_id in recovered and Intent.read(mission).strategy:
+            _conclude(call, mission.refresh(), Intent.read(mission).rows)
+    if len(recovered) == 1 and not (call.selector or call.feature):
+        call.selector = recovered[0]
+
+
+def _conclude(call: Invocation, mission: Mission, rows: int) -> None:
+    """Tell observers about the rows that came since, and of the landing. One that is killed here is told again: never not at all."""
+    announce(call.plugins, mission, mission.ledger.rows()[rows:])
+    found = receipt(mission, State.load(mission))
+    if found is not None:
+        call.plugins.observe("kitty_merged", landing=landing_of(found))
+
+
+def _afterwards(call: Invocation, asked: Intent) -> None:
+    """What follows a landing and is repeated until it is done."""
+    mission = call.mission
+    settlement.forget_settlements(mission)
+    if not asked.keep_worktrees:
+        remove_worktrees(mission)
+    if asked.push:
+        push_landing(mission)
+    Intent.drop(mission)
+
+
+def _ask_the_remote(call: Invocation, state: State) -> None:
+    """Where something is missing here, look whether a teammate has it: approvals and lanes may be on the remote alone."""
+    mission, git = call.mission, call.repo.git
+    remote = default_remote(call.repo)
+    missing = [wp_id for wp_id in state.wp_ids() if state.lane(wp_id) not in SETTLED]
+    for lane in require_lanes(mission).lanes:
+        if any(state.approved_commit(wp_id) for wp_id in lane.wp_ids) and not git.commit_of(
+            f"refs/heads/{lane.branch}"
+        ):
+            missing += lane.wp_ids
+    if not missing or remote is None:
+        return
+    note(f"{', '.join(missing)}: asking {remote} …")
+    try:
+        exchange(mission, remote, push=False)
+    except KittyError as error:
+        note(f"{remote} does not answer: {error.message}")
     call.mission = mission.refresh()
-    announce(call.plugins, call.mission, call.mission.ledger.rows()[before.snapshot.rows :])
-    call.plugins.observe("kitty_merged", landing=landing)
-    if not keep_worktrees:
-        _remove_worktrees(call)
-    _print_receipt(call, _required_receipt(call))
 
 
-def _already_landed(call: Invocation, state: State, keep_worktrees: bool, dry_run: bool) -> None:
-    """Done before: exit 0 and write nothing, unless a lane has got commits since."""
+def _abort(call: Invocation, dry_run: bool) -> None:
+    with merge_lock(call.repo):
+        mission = call.mission
+        begun = Intent.read(mission)
+        if not begun.strategy and mission.mission_id not in unfinished(call.repo):
+            raise KittyError("NOTHING_BEGUN", f"no landing of {mission.slug} was begun", "look: kitty merge --status")
+        undone = None
+        if not dry_run:
+            recover(call.repo)
+            if begun.strategy and (landed := call.state().last_other(LANDED, UNDONE)) and landed.kind == LANDED:
+                undone = _undone(call, dry_run)
+            for path in settlement.give_up(mission):
+                note(f"What you changed there and did not commit is now {path}")
+            Intent.drop(mission)
+        call.show(
+            {
+                "schema": "kitty.merge/1",
+                "aborted": not dry_run,
+                "dry_run": dry_run,
+                "target": mission.target,
+                "old": undone and undone.old,
+                "new": undone and undone.new,
+            },
+            f"{mission.slug} {'would be' if dry_run else 'is'} as it was before the landing was begun.",
+        )
+
+
+def _undo(call: Invocation, dry_run: bool) -> None:
+    done = _undone(call, dry_run)
+    call.show(
+        {
+            "schema": "kitty.merge/1",
+            "undone": not dry_run,
+            "dry_run": dry_run,
+            "target": done.target,
+            "old": done.old,
+            "new": done.new,
+            "wp_ids": done.wp_ids,
+        },
+        f"{call.mission.slug} {'would be' if dry_run else 'is'} off {call.mission.target} again: {done.old[:10]} -> {done.new[:10]}; "
+        f"approved as before: {', '.join(done.wp_ids)}",
+    )
+
+
+def _undone(call: Invocation, dry_run: bool) -> Undone:
+    rows = call.state().snapshot.rows
+    done = undo(call.mission, actor=call.actor(), dry_run=dry_run)
+    call.mission = call.mission.refresh()
+    announce(call.plugins, call.mission, call.mission.ledger.rows()[rows:])
+    return done
+
+
+def _already_landed(call: Invocation, asked: Intent, dry_run: bool) -> None:
+    """Done before: exit 0 and write nothing, unless something was left to do, or a lane has got commits since."""
     stored = _required_receipt(call)
     landed = {lane["lane_id"]: lane["head"] for lane in stored["lanes"]}
     late = [lane.lane_id for lane in require_lanes(call.mission).lanes if _late(call, lane, landed.get(lane.lane_id))]
@@ -122,9 +291,26 @@ def _already_landed(call: Invocation, state: State, keep_worktrees: bool, dry_ru
             "plan them as a work package of another mission",
             lanes=late,
         )
-    if not keep_worktrees and not dry_run:
-        _remove_worktrees(call)
+    if not dry_run:
+        begun = Intent.read(call.mission)
+        if begun.strategy:
+            _conclude(call, call.mission, begun.rows)
+        _afterwards(call, asked)
     _print_receipt(call, stored)
+
+
+def _print_rehearsal(call: Invocation, candidate: Candidate) -> None:
+    call.show(
+        {
+            "schema": "kitty.merge/1",
+            "dry_run": True,
+            "target": candidate.target,
+            "old": candidate.old,
+            "new": None,
+            "lanes": [_lane(*head) for head in candidate.heads],
+        },
+        f"{call.mission.slug} would land on {call.mission.target}.",
+    )
 
 
 def _late(call: Invocation, lane: Lane, landed: str | None) -> bool:
@@ -181,36 +367,6 @@ def _refuse_foreign_state(call: Invocation) -> None:
             )
 
 
-def _remove_worktrees(call: Invocation) -> None:
-    """Clean up after a landing; one with work that is in no commit, or in no lane, stays and is named."""
-    finish_removals(call.repo)
-    for lane in require_lanes(call.mission).lanes:
-        path = worktree_path(call.mission, lane.lane_id)
-        if lane.lane_id == PLANNING or not path.is_dir():
-            continue
-        there = Git(path)
-        if there.records("status", "--porcelain", "-z"):
-            note(f"{path} has changes that are in no commit; it stays.")
-        elif not is_on_branch(path, lane.branch) and there.lines("rev-list", "-1", "HEAD", "--not", "--branches"):
-            note(f"{path} is at commits that are in no branch; it stays.")
-        else:
-            ignored = [
-                name for name in there.records("ls-files", "-z", "-o", "-i", "--exclude-standard") if name != ENV_FILE
-            ]
-            try:
-                remove_worktree(call.repo, path)
-            except KittyError as error:
-                note(f"{path} stays: {error.message}")
-                continue
-            if ignored:
-                note(
-                    f"Removed {path} with {counted(len(ignored), 'ignored file')}, such as {ignored[0]} (--keep-worktrees keeps them)."
-                )
-    parent = call.repo.root / ".worktrees"
-    if parent.is_dir() and not any(parent.iterdir()):
-        parent.rmdir()
-
-
 def _preview(call: Invocation) -> None:
     pairs = conflicts_between(call.mission)
     lines = [f"{pair['a']:14} {pair['b']:14} {'clean' if pair['clean'] else _conflict(pair)}" for pair in pairs]
@@ -223,9 +379,14 @@ def _conflict(pair: dict[str, Any]) -> str:
 
 def _status(call: Invocation) -> None:
     begun = unfinished(call.repo)
-    landed = call.state().last_other(LANDED) is not None
+    last = call.state().last_other(LANDED, UNDONE)
+    landed = last is not None and last.kind == LANDED
+    conflict = Intent.read(call.mission).conflict
+    place = str(settlement.worktree(call.mission)) if conflict else None
     text = "An unfinished landing: run kitty merge." if begun else "Landed." if landed else "Not landed."
-    call.show({"schema": "kitty.merge-status/1", "unfinished": begun, "landed": landed}, text)
+    if conflict:
+        text = f"{conflict.lane_id} conflicts in {', '.join(conflict.paths)}: settle it in {place}, then kitty merge --resume."
+    call.show({"schema": "kitty.merge-status/1", "unfinished": begun, "landed": landed, "worktree": place}, text)
 
 
 def _required_receipt(call: Invocation) -> dict[str, Any]:

@@ -32,6 +32,9 @@ class Engine(Protocol):
     def merge(self, tip: str, head: str, message: str) -> Merged:
         """Merge `head` into `tip`. Errors: `COMMIT_REFUSED`."""
 
+    def join(self, tree: str, tip: str, head: str, message: str) -> str:
+        """A merge of `head` into `tip` whose result is known. Errors: `COMMIT_REFUSED`."""
+
     def conflicts(self, one: str, other: str) -> tuple[str, ...]:
         """Where two commits conflict. Runs nobody's hooks."""
 
@@ -49,6 +52,10 @@ class Aside:
         """As `Engine`; refuses nothing."""
         tree, conflicts = trees.merge(self.repo, tip, head)
         return Merged("", conflicts) if conflicts else Merged(self._commit(tree, [tip, head], message))
+
+    def join(self, tree: str, tip: str, head: str, message: str) -> str:
+        """As `Engine`; refuses nothing."""
+        return self._commit(tree, [tip, head], message)
 
     def conflicts(self, one: str, other: str) -> tuple[str, ...]:
         """As `Engine`."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from kitty_host.git import Git
+from kitty_host.api import KittyError
+from kitty_host.git import Git, GitError
 from kitty_host.ledger.log import Ledger
 from kitty_host.mission import Mission
 from kitty_host.repo import Repo
+from kitty_host.report import note
 
 
 class Exchanged(NamedTuple):
@@ -48,6 +50,37 @@ def exchange(mission: Mission, remote: str, *, push: bool) -> Exchanged:
 def remotes(repo: Repo) -> list[str]:
     """The remotes that are configured."""
     return repo.git.lines("remote")
+
+
+def default_remote(repo: Repo) -> str | None:
+    """`origin`, or the only one; None where there is none, or no telling which."""
+    known = remotes(repo)
+    return "origin" if "origin" in known else known[0] if len(known) == 1 else None
+
+
+def push_landing(mission: Mission) -> None:
+    """Push the target and the ledger to where the target is pushed. Errors: `PUSH_FAILED`; the landing stays, and a re-run only pushes."""
+    git = mission.repo.git
+    keys = (f"branch.{mission.target}.pushRemote", "remote.pushDefault", f"branch.{mission.target}.remote")
+    configured = (git.run("config", "--get", key, ok=(0, 1)).stdout.decode().strip() for key in keys)
+    remote = next((name for name in configured if name), None) or default_remote(mission.repo)
+    if remote is None:
+        raise KittyError(
+            "PUSH_FAILED",
+            "it has landed, and no remote is configured",
+            "git remote add origin URL; then: kitty merge --push",
+        )
+    note(f"Pushing {mission.target} to {remote} …")
+    refs = [f"refs/heads/{mission.target}", mission.ledger.ref]
+    try:
+        git.run("push", "--quiet", remote, *(f"{ref}:{ref}" for ref in refs))
+    except GitError as error:
+        raise KittyError(
+            "PUSH_FAILED",
+            f"it has landed, and {remote} did not take it: {error.message}",
+            f"mend that (git fetch {remote} shows what is new there); then: kitty merge --push",
+            remote=remote,
+        ) from error
 
 
 def _take_in(git: Git, ledger: Ledger, theirs: str, remote: str) -> int:

@@ -45,6 +45,7 @@ def build_final(candidate: Candidate, accounts: tuple[LaneAccount, ...]) -> Fina
     git = mission.repo.git
     state = State.load(mission)
     times, identities = _derived(state, candidate)
+    approved = tuple(wp_id for wp_id in state.wp_ids() if state.lane(wp_id) == APPROVED)
     landing = Landing(
         mission.mission_id,
         candidate.target,
@@ -54,15 +55,12 @@ def build_final(candidate: Candidate, accounts: tuple[LaneAccount, ...]) -> Fina
         accounts,
         candidate.gates,
         next(identities),
+        approved,
     )
     stored = _stored(landing)
     meta = json.loads(git.read_blob(candidate.tip, record_path(mission, META)) or json.dumps(mission.meta))
     number = _next_number(mission, meta, candidate.old)
-    rows = [
-        {**_done(state, wp_id, candidate), "event_id": next(identities), "at": next(times)}
-        for wp_id in state.wp_ids()
-        if state.lane(wp_id) == APPROVED
-    ]
+    rows = [{**_done(state, wp_id, candidate), "event_id": next(identities), "at": next(times)} for wp_id in approved]
     rows.append({**_landed(candidate, landing, stored, number), "event_id": landing.event_id, "timestamp": next(times)})
     lines = [*_known_lines(candidate), *map(_line, rows)]
     lines.append(_line({**seal(lines, mission.mission_id), "event_id": next(identities), "timestamp": next(times)}))

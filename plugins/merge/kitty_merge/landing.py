@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from kitty_host.api import KittyError
-from kitty_host.git import GitError
 from kitty_host.records import Candidate, Landing
-from kitty_host.repo import Repo
-from kitty_merge import ref_locks
-from kitty_merge.candidate import account, objections
-from kitty_merge.checkout import Checkout, checkouts_of
+from kitty_merge import move
+from kitty_merge.account import account
+from kitty_merge.candidate import objections
+from kitty_merge.checkout import Checkout
 from kitty_merge.final import Final, build_final
-from kitty_merge.journal import Journal, merge_lock, tokens
-from kitty_merge.recovery import complete, forget, recover_all, wind_up
+from kitty_merge.intent import Intent
+from kitty_merge.journal import Journal, merge_lock, undo_ref
+from kitty_merge.recovery import recover
 
 
 def land(candidate: Candidate) -> Landing:
@@ -27,41 +27,33 @@ def land(candidate: Candidate) -> Landing:
     Errors: `LOCK_HELD`, `MERGE_TARGET_MOVED`, `MERGE_HEAD_MOVED`, `MERGE_INCOMPLETE`, `MERGE_NOT_APPROVED`, `MERGE_DIRTY`,
     `MERGE_IN_THE_WAY`, `COMMIT_REFUSED`; after any of them nothing has moved.
     """
-    return _land(candidate, move=True)
+    return _land(candidate, move_it=True)
 
 
 def rehearse(candidate: Candidate) -> None:
     """Everything up to the move, and back. Errors: as `land`."""
-    _land(candidate, move=False)
+    _land(candidate, move_it=False)
 
 
-def _land(candidate: Candidate, *, move: bool) -> Landing:
+def _land(candidate: Candidate, *, move_it: bool) -> Landing:
     mission = candidate.mission
     repo = mission.repo
     with merge_lock(repo):
-        recover_all(repo)
+        recover(repo)
         _require_unmoved(candidate)
         accounts = account(candidate)
-        checkouts = checkouts_of(repo, candidate.target, tokens(repo, mission.mission_id))
-        final: Final | None = None
-        try:
-            for checkout in checkouts:
-                checkout.take_lock()
+        with move.locked_checkouts(mission, candidate.target) as checkouts:
             with mission.ledger.locked():
                 _require_approved(candidate)
                 final = build_final(candidate, accounts)
                 journal = _journal(candidate, final, checkouts)
-                if not move:
+                if not move_it:
                     return final.landing
                 journal.write(repo)
-                _move_refs(repo, candidate, journal)
-                rescued = complete(repo, mission, journal, final.ledger_lines)
-        finally:
-            # Once the target has moved, only recovery may let go: the journal says what is left to do.
-            if final is None or not repo.git.is_ancestor(final.new, candidate.target):
-                forget(repo, mission, checkouts)
-        wind_up(repo, mission, rescued)
-    return evolve(final.landing, new=final.new, rescued=tuple(map(str, rescued)))
+                move.refs(repo, journal, f"kitty merge: {mission.slug}")
+                rescued = move.follow(repo, mission, journal, final.ledger_lines)
+            move.wind_up(repo, journal, rescued)
+    return evolve(final.landing, new=final.new, rescued=tuple(str(one.place) for one in rescued))
 
 
 def _require_unmoved(candidate: Candidate) -> None:
@@ -90,52 +82,33 @@ def _require_approved(candidate: Candidate) -> None:
 def _journal(candidate: Candidate, final: Final, checkouts: Sequence[Checkout]) -> Journal:
     mission = candidate.mission
     git = mission.repo.git
-    rescue: dict[str, list[str]] = {}
-    for checkout in checkouts:
-        own = final.own if checkout.holds_the_live_ledger else {}
-        rescue[str(checkout.path)] = checkout.prepare(candidate.old, final.new, own)
-    previous = git.commit_of(mission.ledger.ref)
+    rescue = Intent.read(mission).rescue
+    kept = {str(one.path): final.own if one.holds_the_live_ledger else {} for one in checkouts}
+    prepared = {
+        str(one.path): one.prepare(candidate.old, final.new, kept[str(one.path)], rescue=rescue) for one in checkouts
+    }
+    ledger, undo = mission.ledger.ref, undo_ref(mission.mission_id)
+    previous = git.commit_of(ledger)
     ledger_commit = mission.ledger.commit(
         git, final.ledger_lines, f"Landing of {mission.slug}\n", [previous] if previous else []
     )
+    updates = [(candidate.target, final.new, candidate.old)]
+    if previous != ledger_commit:
+        updates.append((ledger, ledger_commit, previous or git.null_id))
+    updates.append((undo, candidate.old, git.commit_of(undo) or git.null_id))
     return Journal(
+        "landing",
         mission.mission_id,
         str(mission.directory),
         candidate.target,
         candidate.old,
         final.new,
-        mission.ledger.ref,
+        updates,
+        [(f"refs/heads/{mission.branch}-{lane_id}", head) for lane_id, head in candidate.heads],
         ledger_commit,
-        {path: list(entry) for path, entry in final.own.items()},
-        [str(checkout.path) for checkout in checkouts],
-        rescue,
-        tuple(f"refs/heads/{mission.branch}-{lane_id}" for lane_id, _ in candidate.heads),
+        list(kept),
+        kept,
+        {},
+        {checkout: found.aside for checkout, found in prepared.items()},
+        {checkout: found.before for checkout, found in prepared.items()},
     )
-
-
-def _move_refs(repo: Repo, candidate: Candidate, journal: Journal) -> None:
-    """One transaction: the target, the ledger's ref, the way back, and the promise that no lane moved."""
-    previous = repo.git.commit_of(journal.ledger_ref) or repo.git.null_id
-    commands = ["start", f"update {journal.target} {journal.new} {journal.old}"]
-    if previous != journal.ledger_commit:
-        commands.append(f"update {journal.ledger_ref} {journal.ledger_commit} {previous}")
-    led_back = repo.git.commit_of(journal.undo_ref) or repo.git.null_id
-    commands.append(f"update {journal.undo_ref} {journal.old} {led_back}")
-    commands += [f"verify {ref} {head}" for ref, (_, head) in zip(journal.verified, candidate.heads, strict=True)]
-    commands += ["prepare", "commit"]
-    try:
-        repo.git.run(
-            "update-ref",
-            "-m",
-            f"kitty merge: {candidate.mission.slug}",
-            "--stdin",
-            stdin="\n".join(commands).encode() + b"\n",
-        )
-    except GitError as error:
-        if error.status < 0:
-            # Somebody killed that Git alone: its locks are looked at here, since what did not move leaves no journal.
-            ref_locks.release(repo, journal)
-        ref_locks.refuse_if_held(error)
-        raise KittyError(
-            "MERGE_TARGET_MOVED", f"the refs did not move: {error.message}", "run it again: kitty merge"
-        ) from error

@@ -12,7 +12,7 @@ from kitty_host.command import Invocation, command, group
 from kitty_host.lanes import PLANNING, require_lanes
 from kitty_host.mission import lane_of_worktree
 from kitty_host.report import counted, note
-from kitty_merge.exchange import exchange, remotes
+from kitty_merge.exchange import default_remote, exchange, remotes
 from kitty_merge.workspace import environment, refresh, stale_lanes, worktree_path
 
 lanes = group("lanes", help="Show lanes, their environment; exchange them with a remote.")
@@ -74,7 +74,7 @@ def sync(call: Invocation, push: bool, remote: str | None) -> None:
             f"Brought up to date: {counted(len(refreshed), 'lane')}. No remote is configured.",
         )
         return
-    chosen = remote or ("origin" if "origin" in known else known[0] if len(known) == 1 else None)
+    chosen = remote or default_remote(call.repo)
     if chosen is None or chosen not in known:
         raise KittyError(
             "REMOTE_REQUIRED",

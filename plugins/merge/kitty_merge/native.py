@@ -25,14 +25,23 @@ class Native:
 
     def merge(self, tip: str, head: str, message: str) -> Merged:
         """As `Engine`."""
-        place = self.place
         conflicts = self._join(tip, head, message)
         if conflicts and not self._takes_resolutions():
             return Merged("", conflicts)
+        return Merged(self._merge_commit(tip, head))
+
+    def join(self, tree: str, tip: str, head: str, message: str) -> str:
+        """As `Engine`."""
+        self.place.stand_at(tip)
+        self.place.run("read-tree", "-m", "-u", "HEAD", tree)
+        (self.place.state / "MERGE_MSG").write_text(message, encoding="utf-8", errors="surrogateescape")
+        return self._merge_commit(tip, head)
+
+    def _merge_commit(self, tip: str, head: str) -> str:
         self._run("pre-merge-commit")
-        told = self._judged(place.state / "MERGE_MSG", "merge")
+        told = self._judged(self.place.state / "MERGE_MSG", "merge")
         # Only now: `pre-merge-commit` may have changed what is to be committed.
-        return Merged(place.git.commit_tree(place.git.out("write-tree"), [tip, head], told))
+        return self.place.git.commit_tree(self.place.git.out("write-tree"), [tip, head], told)
 
     def conflicts(self, one: str, other: str) -> tuple[str, ...]:
         """As `Engine`."""

@@ -56,10 +56,9 @@ def refuse_if_held(error: GitError) -> None:
 
 def _taken(repo: Repo, journal: Journal) -> Iterator[tuple[Path, bytes]]:
     """The locks of the transaction, each with what Git writes into it."""
-    written = {journal.target: journal.new, journal.ledger_ref: journal.ledger_commit, journal.undo_ref: journal.old}
-    for ref, commit in written.items():
-        yield repo.common / f"{ref}.lock", f"{commit}\n".encode()
-    for ref in journal.verified:
+    for ref, new, _ in journal.updates:
+        yield repo.common / f"{ref}.lock", b"" if new == repo.git.null_id else f"{new}\n".encode()
+    for ref, _ in journal.verified:
         yield repo.common / f"{ref}.lock", b""
     # For the log of HEAD, where that is the target.
     if str(repo.root) in journal.checkouts:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,20 +88,34 @@ def _fill(git: Git, place: Path, files: Mapping[str, str]) -> None:
 
 def changes(git: Git, old: str, new: str) -> list[Change]:
     """Every path that differs between two commits or trees; renames count as a removal and an addition."""
-    fields = git.records(
-        "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--ignore-submodules=none", old, new, "--"
-    )
-    found: list[Change] = []
-    for described, path in zip(fields[::2], fields[1::2], strict=True):
+    return list(_changes(iter(git.records("diff-tree", *_RAW, old, new, "--"))))
+
+
+def changes_between(git: Git, pairs: Sequence[tuple[str, str]]) -> list[list[Change]]:
+    """The same for many pairs of commits, by one process."""
+    asked = "".join(f"{new} {old}\n" for old, new in pairs)
+    fields = git.records("diff-tree", "--stdin", "--always", "-m", *_RAW, stdin=asked.encode()) if pairs else []
+    found: list[list[str]] = []
+    for one in fields:
+        # A line of its own says which commit follows: no path is there before the first description.
+        if not one.startswith(":") and (not found or len(found[-1]) % 2 == 0):
+            found.append([])
+        else:
+            found[-1].append(one)
+    return [list(_changes(iter(one))) for one in found]
+
+
+_RAW = ("-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--ignore-submodules=none")
+
+
+def _changes(fields: Iterator[str]) -> Iterator[Change]:
+    for described in fields:
         old_mode, new_mode, old_blob, new_blob, _ = described.removeprefix(":").split(" ")
-        found.append(
-            Change(
-                path,
-                None if set(old_mode) == {"0"} else Entry(old_mode, old_blob),
-                None if set(new_mode) == {"0"} else Entry(new_mode, new_blob),
-            )
+        yield Change(
+            next(fields),
+            None if set(old_mode) == {"0"} else Entry(old_mode, old_blob),
+            None if set(new_mode) == {"0"} else Entry(new_mode, new_blob),
         )
-    return found
 
 
 def entries(git: Git, tree: str, *paths: str) -> dict[str, Entry]:

@@ -45,7 +45,7 @@ def allocate(package: Package, mission: Mission) -> Workspace:
     with lock(repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees"):
         head = repo.git.commit_of(f"refs/heads/{lane.branch}")
         base = base_for(mission, lanes, package, needed)
-        _remove_half_made(repo.git, path)
+        remove_half_made(repo.git, path)
         if head is None:
             _add_worktree(package, repo.git, path, approved_head(state, lane) or base, new=lane.branch)
         elif not (path / ".git").exists():
@@ -204,7 +204,7 @@ def _add_worktree(package: Package, git: Git, path: Path, start: str, *, new: st
         raise _failed(package, error.message, f"mend that and run: kitty implement {package.wp_id}") from error
 
 
-def _remove_half_made(git: Git, path: Path) -> None:
+def remove_half_made(git: Git, path: Path) -> None:
     """A worktree whose making was killed: Git left it locked, or without an index. Nobody has worked in it."""
     if not (path / ".git").is_file():
         return

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kitty_host.api import KittyError
-from kitty_merge.candidate import account, build, conflicts_between, objections, squashed
+from kitty_host.lanes import require_lanes, write_lanes
+from kitty_merge.account import account
+from kitty_merge.candidate import build, conflicts_between, objections, squashed
 from kitty_merge.workspace import worktree_path
 
 if TYPE_CHECKING:
@@ -50,7 +52,9 @@ def test_lanes_that_conflict_refuse_and_name_lane_and_paths(yard: Yard) -> None:
     yard.finish("WP02", "two\n", path="shared.txt")
     with pytest.raises(KittyError, match="MERGE_CONFLICT") as caught:
         build(yard.mission)
-    assert caught.value.details == {"lane": "lane-b", "paths": ["shared.txt"], "others": ["lane-a"]}
+    told = caught.value.details
+    assert (told["lane"], told["wp_ids"], told["paths"]) == ("lane-b", ["WP02"], ["shared.txt"])
+    assert told["others"] == ["lane-a"]
     assert "git merge " + yard.branch("WP01") in caught.value.hint
 
 
@@ -122,8 +126,8 @@ def test_the_account_names_every_path_deletions_included(yard: Yard) -> None:
     yard.finish("WP01")
     (lane,) = account(build(yard.mission))
     assert {(path.path, bool(path.old), bool(path.new), path.how) for path in lane.paths} == {
-        ("old.txt", True, False, "lane"),
-        ("wp01.txt", False, True, "lane"),
+        ("old.txt", True, False, "landed"),
+        ("wp01.txt", False, True, "landed"),
     }
     assert len(lane.commits) == 2
 
@@ -134,7 +138,66 @@ def test_what_both_sides_changed_is_accounted_as_merged(yard: Yard) -> None:
     yard.plan(yard.package("WP01"), yard.package("WP02"))
     yard.finish("WP01", "".join(["first\n", *lines[1:]]), path="both.txt")
     yard.finish("WP02", "".join([*lines[:-1], "last\n"]), path="both.txt")
-    assert {path.how for lane in account(build(yard.mission)) for path in lane.paths} == {"merged"}
+    told = [[path.how for path in lane.paths] for lane in account(build(yard.mission))]
+    assert told == [["merged with lane-b"], ["merged with lane-a"]]
+
+
+def test_what_a_later_lane_changed_again_is_superseded_and_what_it_took_back_is_reverted(yard: Yard) -> None:
+    yard.project.commit("back.txt", "before\n")
+    yard.plan(yard.package("WP01", owns="a/**"), yard.package("WP02", "WP01", owns="b/**"))
+    yard.work("WP01", "mine\n", path="again.txt")
+    yard.finish("WP01", "mine\n", path="back.txt")
+    lanes = require_lanes(yard.mission)
+    if lanes.of("WP01") == lanes.of("WP02"):
+        apart = [lane._replace(wp_ids=("WP01",)) for lane in lanes.lanes]
+        apart.append(apart[0]._replace(lane_id="lane-b", wp_ids=("WP02",), depends_on=("lane-a",), group=1))
+        write_lanes(yard.mission, lanes._replace(lanes=tuple(apart)))
+    yard.work("WP02", "theirs\n", path="again.txt")
+    back = yard.work("WP02", "before\n", path="back.txt")
+    yard.finish("WP02")
+    first, _ = account(build(yard.mission))
+    assert {path.path: path.how for path in first.paths} == {
+        "again.txt": "superseded by lane-b",
+        "back.txt": f"reverted by {back}",
+    }
+
+
+def test_what_the_target_changed_too_names_its_commit(yard: Yard) -> None:
+    lines = [f"{number}\n" for number in range(9)]
+    yard.project.commit("both.txt", "".join(lines))
+    yard.plan(yard.package("WP01"))
+    yard.finish("WP01", "".join(["first\n", *lines[1:]]), path="both.txt")
+    theirs = yard.project.commit("both.txt", "".join([*lines[:-1], "last\n"]))
+    (lane,) = account(build(yard.mission))
+    assert [path.how for path in lane.paths] == [f"merged with {theirs}"]
+
+
+def test_a_rename_in_one_lane_and_a_change_in_the_other_are_both_accounted_for(yard: Yard) -> None:
+    lines = [f"{number}\n" for number in range(30)]
+    yard.project.commit("from.txt", "".join(lines))
+    yard.plan(yard.package("WP01"), yard.package("WP02"))
+    yard.project.git("mv", "from.txt", "to.txt", where=yard.start("WP01").path)
+    yard.project.git("commit", "--quiet", "-m", "rename", where=yard.start("WP01").path)
+    yard.finish("WP01")
+    yard.finish("WP02", "".join([*lines[:-1], "last\n"]), path="from.txt")
+    candidate = build(yard.mission)
+    told = {lane.lane_id: {path.path: path.how for path in lane.paths} for lane in account(candidate)}
+    assert told["lane-a"] == {"from.txt": "landed", "to.txt": "merged with lane-b", "wp01.txt": "landed"}
+    assert told["lane-b"] == {"from.txt": "merged with lane-a"}
+    assert yard.project.git("show", f"{candidate.tip}:to.txt").endswith("last")
+
+
+def test_a_file_that_follows_a_renamed_directory_is_accounted_for(yard: Yard) -> None:
+    yard.project.git("config", "merge.directoryRenames", "true")
+    for number in range(4):
+        yard.project.commit(f"before/{number}.txt", f"{number}\n" * 9)
+    yard.plan(yard.package("WP01"), yard.package("WP02"))
+    yard.project.git("mv", "before", "after", where=yard.start("WP01").path)
+    yard.project.git("commit", "--quiet", "-m", "rename", where=yard.start("WP01").path)
+    yard.finish("WP01")
+    yard.finish("WP02", "new\n", path="before/new.txt")
+    told = {path.path: path.how for path in account(build(yard.mission))[1].paths}
+    assert told == {"before/new.txt": "moved to after/new.txt"}
 
 
 def test_a_dropped_path_refuses(yard: Yard) -> None:
@@ -146,9 +209,42 @@ def test_a_dropped_path_refuses(yard: Yard) -> None:
     from kitty_merge import trees
 
     tree = trees.with_entries(yard.mission.repo, candidate.tip, {"wp02.txt": None})
-    planted = git.commit_tree(tree, [candidate.tip], "drop")
+    parents = yard.project.git("rev-parse", f"{candidate.tip}^@").split()
+    planted = git.commit_tree(tree, parents, "a merge that drops")
     with pytest.raises(KittyError, match=r"MERGE_INCOMPLETE.*wp02\.txt"):
+        account(evolve(candidate, tip=planted, chain=planted))
+    with pytest.raises(KittyError, match=r"MERGE_INCOMPLETE.*has not the tree of the lanes"):
         account(evolve(candidate, tip=planted))
+
+
+def test_a_dropped_deletion_refuses(yard: Yard) -> None:
+    from attrs import evolve
+
+    from kitty_merge import trees
+
+    yard.project.commit("old.txt", "old\n")
+    yard.plan(yard.package("WP01", owns="**"))
+    workspace = yard.start("WP01")
+    yard.project.git("rm", "--quiet", "old.txt", where=workspace.path)
+    yard.project.git("commit", "--quiet", "-m", "remove", where=workspace.path)
+    yard.finish("WP01")
+    candidate = build(yard.mission)
+    kept = trees.entries(yard.mission.repo.git, "main", "old.txt")
+    tree = trees.with_entries(yard.mission.repo, candidate.tip, dict(kept))
+    parents = yard.project.git("rev-parse", f"{candidate.tip}^@").split()
+    planted = yard.mission.repo.git.commit_tree(tree, parents, "a merge that brings back")
+    with pytest.raises(KittyError, match=r"MERGE_INCOMPLETE.*old\.txt"):
+        account(evolve(candidate, tip=planted, chain=planted))
+
+
+def test_a_commit_of_nobody_in_the_result_refuses(yard: Yard) -> None:
+    from attrs import evolve
+
+    two_lanes(yard)
+    candidate = build(yard.mission)
+    planted = yard.project.git("commit-tree", "-p", candidate.tip, "-m", "on top", f"{candidate.tip}^{{tree}}")
+    with pytest.raises(KittyError, match=r"MERGE_INCOMPLETE.*in no lane"):
+        account(evolve(candidate, tip=planted, chain=planted))
 
 
 def test_a_result_without_the_lanes_commits_refuses_although_its_tree_is_right(yard: Yard) -> None:
@@ -158,7 +254,7 @@ def test_a_result_without_the_lanes_commits_refuses_although_its_tree_is_right(y
     candidate = build(yard.mission)
     planted = yard.project.git("commit-tree", "-p", candidate.old, "-m", "x", f"{candidate.tip}^{{tree}}")
     with pytest.raises(KittyError, match="MERGE_INCOMPLETE: 2 commits are not in the result"):
-        account(evolve(candidate, tip=planted))
+        account(evolve(candidate, tip=planted, chain=planted))
 
 
 def test_squash_is_one_commit_with_the_same_tree(yard: Yard) -> None:
@@ -175,7 +271,6 @@ def test_squash_is_one_commit_with_the_same_tree(yard: Yard) -> None:
 
 
 def test_approved_work_that_the_plan_forgot_objects(yard: Yard) -> None:
-    from kitty_host.lanes import write_lanes
     from kitty_merge.planner import plan
 
     two_lanes(yard)

@@ -196,7 +196,9 @@ def test_lanes_that_conflict_are_named_by_either_engine(yard: Yard) -> None:
     for _ in range(2):
         with pytest.raises(KittyError, match="MERGE_CONFLICT") as caught:
             build(yard.mission)
-        told.append((caught.value.message, caught.value.hint, caught.value.details))
+        # The chain's own commits have the time in them.
+        details = {key: value for key, value in caught.value.details.items() if key != "tip"}
+        told.append((caught.value.message, caught.value.hint, details))
         hook(yard, "commit-msg", SIGNS)
     assert told[0] == told[1]
 

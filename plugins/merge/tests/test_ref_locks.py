@@ -26,7 +26,20 @@ class Scene:
     def __init__(self, yard: Yard) -> None:
         self.repo = Repo.find(yard.root)
         self.journal = Journal(
-            "M", "", "refs/heads/main", OLD, NEW, "refs/kitty/M/ledger", LEDGER, {}, [str(self.repo.root)], {}, (LANE,)
+            "landing",
+            "M",
+            "",
+            "refs/heads/main",
+            OLD,
+            NEW,
+            [("refs/heads/main", NEW, OLD), ("refs/kitty/M/ledger", LEDGER, ""), ("refs/kitty/M/undo", OLD, "")],
+            [(LANE, OLD)],
+            LEDGER,
+            [str(self.repo.root)],
+            {},
+            {},
+            {},
+            {},
         )
         self.journal.write(self.repo)
         self.begun = self.journal.path(self.repo).stat().st_mtime - 10

@@ -1,0 +1,59 @@
+"""What a `kitty merge` was asked to do, kept until it is done: whoever runs it again after a kill need not say it again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from kitty_host.files import atomic_write, remove
+from kitty_host.mission import Mission
+from kitty_merge import journal
+
+
+class Conflict(NamedTuple):
+    """Where the chain of lanes stopped."""
+
+    lane_id: str
+    tip: str
+    """The chain so far, and `head`, the lane that does not merge into it: commits."""
+    head: str
+    paths: tuple[str, ...]
+
+
+class Intent(NamedTuple):
+    """One landing that was asked for."""
+
+    strategy: str = ""
+    """Empty where nothing was begun."""
+    rescue: bool = False
+    keep_worktrees: bool = False
+    push: bool = False
+    rows: int = 0
+    """How many rows the ledger had, so that observers can be told of those that came since."""
+    conflict: Conflict | None = None
+
+    @classmethod
+    def read(cls, mission: Mission) -> Intent:
+        """What was begun for a mission."""
+        try:
+            told = json.loads(_path(mission).read_bytes())
+        except FileNotFoundError:
+            return cls()
+        found = told.pop("conflict")
+        return cls(**told, conflict=Conflict(**{**found, "paths": tuple(found["paths"])}) if found else None)
+
+    def write(self, mission: Mission) -> None:
+        """Make it durable."""
+        told = self._asdict()
+        told["conflict"] = self.conflict._asdict() if self.conflict else None
+        atomic_write(_path(mission), json.dumps(told).encode())
+
+    @staticmethod
+    def drop(mission: Mission) -> None:
+        """It is done, or given up."""
+        remove(_path(mission))
+
+
+def _path(mission: Mission) -> Path:
+    return journal.directory(mission.repo) / f"{mission.mission_id}.intent"
