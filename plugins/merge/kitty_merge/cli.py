@@ -112,7 +112,9 @@ def _merge(call: Invocation, asked: Intent, dry_run: bool) -> None:
         try:
             _land(call, asked, before)
         except KittyError as error:
-            if error.code != "PUSH_FAILED" and not Intent.read(mission).conflict:
+            # What a person has to go on with, or has settled already, is not over.
+            kept = error.code == "PUSH_FAILED" or Intent.read(mission).conflict or settlement.settlements(mission)
+            if not kept:
                 Intent.drop(mission)
             raise
 
@@ -141,7 +143,7 @@ def _land(call: Invocation, asked: Intent, before: State) -> None:
     note(f"Landing {counted(len(candidate.heads), 'lane')} on {mission.target} …")
     call.plugins.required("kitty_merge", candidate=candidate)
     call.mission = mission.refresh()
-    _conclude(call, call.mission, before.snapshot.rows)
+    _conclude(call, call.mission)
     _afterwards(call, asked)
     _print_receipt(call, _required_receipt(call))
 
@@ -182,18 +184,21 @@ def _finish_what_was_begun(call: Invocation) -> None:
         return
     note("Finished what an interrupted landing had begun.")
     for mission in call.missions:
-        if mission.mission_id in recovered and Intent.read(mission).strategy:
-            _conclude(call, mission.refresh(), Intent.read(mission).rows)
+        if mission.mission_id in recovered:
+            _conclude(call, mission.refresh())
     if len(recovered) == 1 and not (call.selector or call.feature):
         call.selector = recovered[0]
 
 
-def _conclude(call: Invocation, mission: Mission, rows: int) -> None:
+def _conclude(call: Invocation, mission: Mission) -> None:
     """Tell observers about the rows that came since, and of the landing. One that is killed here is told again: never not at all."""
-    announce(call.plugins, mission, mission.ledger.rows()[rows:])
+    begun = Intent.read(mission)
     found = receipt(mission, State.load(mission))
-    if found is not None:
-        call.plugins.observe("kitty_merged", landing=landing_of(found))
+    if begun.rows is None or found is None:
+        return
+    announce(call.plugins, mission, mission.ledger.rows()[begun.rows :])
+    call.plugins.observe("kitty_merged", landing=landing_of(found))
+    begun._replace(rows=None).write(mission)
 
 
 def _afterwards(call: Invocation, asked: Intent) -> None:
@@ -292,9 +297,7 @@ def _already_landed(call: Invocation, asked: Intent, dry_run: bool) -> None:
             lanes=late,
         )
     if not dry_run:
-        begun = Intent.read(call.mission)
-        if begun.strategy:
-            _conclude(call, call.mission, begun.rows)
+        _conclude(call, call.mission)
         _afterwards(call, asked)
     _print_receipt(call, stored)
 

@@ -29,8 +29,8 @@ class Intent(NamedTuple):
     rescue: bool = False
     keep_worktrees: bool = False
     push: bool = False
-    rows: int = 0
-    """How many rows the ledger had, so that observers can be told of those that came since."""
+    rows: int | None = None
+    """How many rows the ledger had, so that observers can be told of those that came since; None when they know."""
     conflict: Conflict | None = None
 
     @classmethod

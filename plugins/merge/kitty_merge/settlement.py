@@ -88,7 +88,10 @@ def _commit(there: Git, path: Path, conflict: Conflict) -> None:
     changed = there.records("status", "--porcelain", "-z", "--untracked-files=no")
     if any(record[1] != " " for record in changed):
         raise _open(path, conflict, "has changes that are not added", f"git -C {here} add --update")
-    if there.commit_of("MERGE_HEAD") is not None or changed:
+    if there.commit_of("MERGE_HEAD") is None:
+        if changed:
+            raise _open(path, conflict, "has changes that are in no commit", f"git -C {here} commit")
+    else:
         try:
             there.run("commit", "--quiet", "--no-edit", inherit=True)
         except GitError as error:
