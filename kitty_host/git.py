@@ -5,9 +5,10 @@ Git's own answers come back as text or bytes; what they mean for missions is kno
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -148,18 +149,46 @@ class Git:
 
     def write_blob(self, content: bytes) -> str:
         """Store bytes as they are, without filters."""
-        return self.out("hash-object", "-w", "--stdin", stdin=content)
+        return self.write_object("blob", content)
 
     def write_tree(self, name: str, blob: str) -> str:
-        """Store a tree of one plain file. Not by `mktree`, which syncs nothing whatever `core.fsync` says."""
-        return self.out(
-            "hash-object", "-w", "-t", "tree", "--stdin", stdin=f"100644 {name}\0".encode() + bytes.fromhex(blob)
-        )
+        """Store a tree of one plain file."""
+        return self.write_object("tree", f"100644 {name}\0".encode() + bytes.fromhex(blob))
 
     def read_blob(self, revision: str, path: str) -> bytes | None:
         """The bytes of `path` in a commit or tree, or None where it has none."""
         done = self.run("cat-file", "blob", f"{revision}:{path}", ok=(0, 128))
         return done.stdout if done.returncode == 0 else None
+
+    def write_object(self, kind: str, content: bytes) -> str:
+        """Store an object as it is; `kind` is blob, tree or commit. Not by `mktree`, which syncs nothing whatever `core.fsync` says."""
+        return self.out("hash-object", "-w", "-t", kind, "--stdin", stdin=content)
+
+    @contextlib.contextmanager
+    def objects(self) -> Iterator[Callable[[str], bytes | None]]:
+        """Read many objects by one process: what it yields takes a name without newlines, and gives the bytes or None."""
+        with subprocess.Popen(
+            ["git", "cat-file", "--batch"],
+            cwd=self.directory,
+            env={**_environment(), **self._extra},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            assert process.stdin is not None, "it is a pipe"
+            assert process.stdout is not None, "it is a pipe"
+            asked, answers = process.stdin, process.stdout
+
+            def read(name: str) -> bytes | None:
+                asked.write(name.encode(errors="surrogateescape") + b"\n")
+                asked.flush()
+                told = answers.readline().rstrip(b"\n")
+                if not told or told.endswith((b" missing", b" ambiguous")):
+                    return None
+                content = answers.read(int(told.rpartition(b" ")[2]) + 1)
+                return content[:-1]
+
+            yield read
 
     def commit_tree(self, tree: str, parents: Sequence[str], message: str) -> str:
         """A commit object, signed where the user's configuration asks for it: `commit-tree` ignores that setting by itself."""
@@ -178,10 +207,16 @@ class Git:
         """What stands for "no object": as many zeros as this repository's ids have characters."""
         return "0" * (64 if self.out("rev-parse", "--show-object-format") == "sha256" else 40)
 
+    @cached_property
     def version(self) -> tuple[int, int]:
         """Major and minor version."""
         numbers = self.out("version").split()[2].split(".")
         return int(numbers[0]), int(numbers[1])
+
+    def refs(self, *patterns: str) -> dict[str, str]:
+        """The refs that are one of these, or below one, or fit one with stars; each with its object."""
+        lines = self.lines("for-each-ref", "--format=%(objectname) %(refname)", *patterns)
+        return {ref: commit for commit, _, ref in (line.partition(" ") for line in lines)}
 
 
 def _environment() -> dict[str, str]:

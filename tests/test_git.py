@@ -144,7 +144,7 @@ def test_bytes_are_stored_and_read_back_without_filters(project: Project, git: G
 
 
 def test_the_version_is_two_numbers(git: Git) -> None:
-    assert git.version() >= (2, 0)
+    assert git.version >= (2, 0)
 
 
 def test_a_machine_without_git_is_told_to_install_it(git: Git, monkeypatch: pytest.MonkeyPatch) -> None:

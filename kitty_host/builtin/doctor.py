@@ -31,10 +31,10 @@ def doctor(call: Invocation) -> None:
 
 def look(repo: Repo) -> Iterator[Finding]:
     """The host's own findings."""
-    if repo.git.version() < OLDEST_GIT:
+    if repo.git.version < OLDEST_GIT:
         yield Finding(
             "GIT_TOO_OLD",
-            f"Git {'.'.join(map(str, repo.git.version()))} builds no merges aside",
+            f"Git {'.'.join(map(str, repo.git.version))} builds no merges aside",
             "install Git 2.38 or later",
             "warn",
         )

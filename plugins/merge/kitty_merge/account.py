@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from attrs import field, frozen
 
 from kitty_host.api import KittyError
-from kitty_host.git import Git
 from kitty_host.lanes import require_lanes
 from kitty_host.records import Candidate, LaneAccount, PathChange
 from kitty_merge import trees
+from kitty_merge.graph import Graph
 from kitty_merge.own_records import is_record
 
 LANDED = "landed"
@@ -22,10 +21,10 @@ def account(candidate: Candidate) -> tuple[LaneAccount, ...]:
     """What each lane contributes. Errors: `MERGE_INCOMPLETE` for anything that is not in the result and that nobody else has changed."""
     git = candidate.mission.repo.git
     _prove_nothing_missing(candidate)
-    history = History.read(git, candidate)
-    _prove_nothing_more(candidate, history)
+    graph = Graph.read(git, [candidate.chain, *(head for _, head in candidate.heads)], candidate.old)
+    _prove_nothing_more(candidate, graph)
     wp_ids = {lane.lane_id: lane.wp_ids for lane in require_lanes(candidate.mission).lanes}
-    bases = {lane_id: history.base_of(git, candidate.old, head) for lane_id, head in candidate.heads}
+    bases = {lane_id: graph.base_of(head, candidate.old) for lane_id, head in candidate.heads}
     results = list(dict.fromkeys(bases.values()))
     wanted = [(bases[lane_id], head) for lane_id, head in candidate.heads]
     found = trees.changes_between(git, [*wanted, *((base, candidate.tip) for base in results)])
@@ -35,12 +34,12 @@ def account(candidate: Candidate) -> tuple[LaneAccount, ...]:
     }
     accounts: list[LaneAccount] = []
     for (lane_id, head), changes in zip(candidate.heads, found, strict=False):
-        ways = _Ways(candidate, history, lane_id, head)
+        ways = _Ways(candidate, graph, lane_id, head)
         mine = [change for change in changes if not is_record(candidate.mission, change.path)]
         results_here = {change.path: landed[bases[lane_id]].get(change.path, change.old) for change in mine}
         ways.look_up([change.path for change in mine if results_here[change.path] != change.new])
         paths = tuple(_path(change, results_here[change.path], ways) for change in mine)
-        accounts.append(LaneAccount(lane_id, head, wp_ids[lane_id], tuple(history.commits_of(head)), paths))
+        accounts.append(LaneAccount(lane_id, head, wp_ids[lane_id], tuple(graph.commits_of(head)), paths))
     return tuple(accounts)
 
 
@@ -70,11 +69,11 @@ def _prove_nothing_missing(candidate: Candidate) -> None:
             raise KittyError("MERGE_INCOMPLETE", f"{candidate.tip[:10]} has not the tree of the lanes", "run it again")
 
 
-def _prove_nothing_more(candidate: Candidate, history: History) -> None:
+def _prove_nothing_more(candidate: Candidate, graph: Graph) -> None:
     """Between target and result there are the lanes' commits and one merge for each lane. Errors: `MERGE_INCOMPLETE`."""
     heads = {head for _, head in candidate.heads}
-    theirs = {commit for head in heads for commit in history.commits_of(head)}
-    for commit, parents in history.parents.items():
+    theirs = {commit for head in heads for commit in graph.reach(head)}
+    for commit, parents in graph.parents.items():
         if commit not in theirs and not (len(parents) == 2 and parents[1] in heads):
             raise KittyError(
                 "MERGE_INCOMPLETE",
@@ -84,42 +83,12 @@ def _prove_nothing_more(candidate: Candidate, history: History) -> None:
             )
 
 
-class History(NamedTuple):
-    """The commits that the target does not have yet, newest first, with their parents."""
-
-    parents: Mapping[str, Sequence[str]]
-
-    @classmethod
-    def read(cls, git: Git, candidate: Candidate) -> History:
-        """Those of the chain and of every lane."""
-        tips = [candidate.chain, *(head for _, head in candidate.heads)]
-        lines = git.lines("rev-list", "--topo-order", "--parents", *tips, "--not", candidate.old)
-        return cls({commit: parents for commit, *parents in (line.split(" ") for line in lines)})
-
-    def commits_of(self, head: str) -> list[str]:
-        """What a head brings, oldest first."""
-        reached, left = set[str](), [head]
-        while left:
-            commit = left.pop()
-            if commit in self.parents and commit not in reached:
-                reached.add(commit)
-                left += self.parents[commit]
-        return [commit for commit in reversed(list(self.parents)) if commit in reached]
-
-    def base_of(self, git: Git, old: str, head: str) -> str:
-        """What a head's changes are counted from: the commit of the target that it was cut from."""
-        if head not in self.parents:
-            return head
-        edge = {parent for commit in self.commits_of(head) for parent in self.parents[commit]} - self.parents.keys()
-        return edge.pop() if len(edge) == 1 else git.out("merge-base", old, head)
-
-
 @frozen
 class _Ways:
     """How paths of one lane got into the result that are not there as the lane has them."""
 
     candidate: Candidate
-    history: History
+    graph: Graph
     lane_id: str
     head: str
     _touched: dict[str, str] = field(factory=dict, init=False)
@@ -144,7 +113,7 @@ class _Ways:
             if told.startswith(":"):
                 path = next(fields)
                 # The lane's own merge says no more than that there is somebody else.
-                if self.head in self.history.parents.get(self._touched.get(path, ""), (self.head,)):
+                if self.head in self.graph.parents.get(self._touched.get(path, ""), (self.head,)):
                     self._touched[path] = commit
             elif told:
                 commit = told
@@ -165,11 +134,10 @@ class _Ways:
             return f"moved to {moved}"
         if result == change.old:
             return f"reverted by {commit}"
-        git = self.candidate.mission.repo.git
         for lane_id, head in self.candidate.heads:
-            if lane_id != self.lane_id and commit in self.history.parents and git.is_ancestor(commit, head):
-                return f"{'superseded by' if git.is_ancestor(self.head, head) else 'merged with'} {lane_id}"
-            if lane_id != self.lane_id and head in self.history.parents.get(commit, ()):
+            if lane_id != self.lane_id and commit in self.graph.reach(head):
+                return f"{'superseded by' if self.head in self.graph.reach(head) else 'merged with'} {lane_id}"
+            if lane_id != self.lane_id and head in self.graph.parents.get(commit, ()):
                 return f"merged with {lane_id}"
         return f"merged with {commit}"
 

@@ -276,4 +276,4 @@ def _judged_tree(mission: Mission, commit: str) -> str:
     records: Sequence[str] = [
         path for path in trees.entries(mission.repo.git, commit, directory) if is_record(mission, path)
     ]
-    return trees.with_entries(mission.repo, commit, dict.fromkeys(records))
+    return trees.id_with_entries(mission.repo, commit, dict.fromkeys(records))

@@ -105,7 +105,7 @@ def demands(repo: Repo) -> Demands:
         # Unset, it is on where somebody has ever used it.
         _is_true(rerere) if rerere is not None else (repo.common / "rr-cache").is_dir(),
         _is_true(settings.get("merge.verifysignatures", "false")),
-        git.version() < _FIRST_WITH_MERGE_TREE,
+        git.version < _FIRST_WITH_MERGE_TREE,
     )
 
 

@@ -182,7 +182,8 @@ def _next_number(mission: Mission, meta: dict[str, Any], old: str) -> int:
     git = mission.repo.git
     found = [entry.blob for path, entry in trees.entries(git, old, MISSIONS).items() if path.endswith(f"/{META}")]
     numbers = [0]
-    for blob in found:
-        with contextlib.suppress(ValueError, TypeError, AttributeError):
-            numbers.append(int(json.loads(git.run("cat-file", "blob", blob).stdout).get("mission_number") or 0))
+    with git.objects() as read:
+        for blob in found:
+            with contextlib.suppress(ValueError, TypeError, AttributeError):
+                numbers.append(int(json.loads(read(blob) or b"").get("mission_number") or 0))
     return max(numbers) + 1

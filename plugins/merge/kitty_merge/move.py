@@ -77,9 +77,9 @@ def follow(repo: Repo, mission: Mission, journal: Journal, lines: Sequence[bytes
     for checkout in journalled_checkouts(repo, journal):
         rescued += checkout.rescue_all(journal.rescue.get(str(checkout.path), []), journal.new)
         kept = journal.kept.get(str(checkout.path), {})
-        checkout.finish(
-            journal.old, shown_tree(repo, journal.new, kept), entries_after(repo, journal, checkout, journal.new)
-        )
+        # A landing's kept entries are the new commit's own; only an undo goes to a commit that has others.
+        shown = journal.new if journal.kind == "landing" else shown_tree(repo, journal.new, kept)
+        checkout.finish(journal.old, shown, entries_after(repo, journal, checkout, journal.new))
     return rescued
 
 
@@ -103,7 +103,7 @@ def catch_up(repo: Repo, mission: Mission, journal: Journal) -> list[Rescued]:
 
 def shown_tree(repo: Repo, commit: str, kept: Mapping[str, trees.Entry]) -> str:
     """What a checkout is brought to so that `kept` stays as it is: the commit with those entries."""
-    return trees.with_entries(repo, commit, kept)
+    return trees.with_entries(repo, commit, kept) if kept else commit
 
 
 def entries_after(repo: Repo, journal: Journal, checkout: Checkout, now: str) -> Entries:
@@ -151,7 +151,6 @@ def wind_up(repo: Repo, journal: Journal, rescued: Sequence[Rescued]) -> None:
         _bring_back(WayBack.read(repo, journal.mission_id, journal.old))
         WayBack.forget(repo, journal.mission_id)
     remove_scratches(repo)
-    files.sweep(repo.state / "tmp")
     journals.drop(repo, journal.mission_id)
 
 

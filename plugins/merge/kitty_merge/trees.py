@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import shutil
@@ -128,28 +127,80 @@ def entries(git: Git, tree: str, *paths: str) -> dict[str, Entry]:
     return found
 
 
-@contextlib.contextmanager
-def scratch_index(repo: Repo) -> Iterator[Git]:
-    """Git with an index of its own, gone afterwards."""
-    directory = repo.state / "tmp"
-    make_directory(directory)
-    sweep(directory)
-    path = temporary(directory)
-    try:
-        yield repo.git.with_environment(GIT_INDEX_FILE=str(path))
-    finally:
-        for leftover in (path, path.with_name(path.name + ".lock")):
-            leftover.unlink(missing_ok=True)
-
-
 def with_entries(repo: Repo, tree: str, updates: Mapping[str, Entry | None]) -> str:
-    """The tree with some paths set, or removed where the entry is None."""
-    if not updates:
-        return repo.git.out("rev-parse", f"{tree}^{{tree}}")
-    with scratch_index(repo) as git:
-        git.run("read-tree", tree)
-        set_entries(git, updates)
-        return git.out("write-tree")
+    """The tree with some paths set, or removed where the entry is None; costs as much as its changed directories."""
+    made = _Rewriting(repo, tree, updates)
+    for content in made.contents:
+        repo.git.write_object("tree", content)
+    return made.id
+
+
+def id_with_entries(repo: Repo, tree: str, updates: Mapping[str, Entry | None]) -> str:
+    """The id of that tree, and nothing is stored."""
+    return _Rewriting(repo, tree, updates).id
+
+
+class _Rewriting:
+    """A tree with other entries: its id, and the directories that differ, the deepest first."""
+
+    def __init__(self, repo: Repo, tree: str, updates: Mapping[str, Entry | None]) -> None:
+        self.contents: list[bytes] = []
+        with repo.git.objects() as read:
+            self._read = read
+            root = read(f"{tree}^{{tree}}")
+            assert root is not None, f"{tree} is here"
+            self._hash = hashlib.sha256 if len(repo.git.null_id) == 64 else hashlib.sha1
+            self.id = self._with(_parsed(root, self._hash().digest_size), updates) or self._made(b"")
+
+    def _with(self, has: dict[str, Entry], updates: Mapping[str, Entry | None]) -> str | None:
+        """The id of a directory with changes; None where nothing is left of it."""
+        below: dict[str, dict[str, Entry | None]] = {}
+        for path, entry in updates.items():
+            name, _, rest = path.partition("/")
+            if rest:
+                below.setdefault(name, {})[rest] = entry
+            elif entry is None and has.get(name, Entry(_TREE, "")).mode != _TREE:
+                del has[name]
+        for name, inner in below.items():
+            was = has.get(name)
+            is_tree = was is not None and was.mode == _TREE
+            content = self._read(was.blob) if was is not None and is_tree else None
+            made = self._with(_parsed(content or b"", self._hash().digest_size), inner)
+            if made is not None:
+                has[name] = Entry(_TREE, made)
+            elif is_tree:
+                del has[name]
+        has |= {path: entry for path, entry in updates.items() if entry is not None and "/" not in path}
+        # Git sorts a directory as if its name ended in a slash.
+        ordered = sorted(has.items(), key=lambda one: _bytes(one[0]) + (b"/" if one[1].mode == _TREE else b""))
+        content = b"".join(
+            b"%s %s\0%s" % (entry.mode.lstrip("0").encode(), _bytes(name), bytes.fromhex(entry.blob))
+            for name, entry in ordered
+        )
+        return self._made(content) if has else None
+
+    def _made(self, content: bytes) -> str:
+        self.contents.append(content)
+        return self._hash(b"tree %d\0" % len(content) + content).hexdigest()
+
+
+_TREE = "40000"
+
+
+def _parsed(content: bytes, size: int) -> dict[str, Entry]:
+    """The entries of a tree object, whose ids have `size` bytes."""
+    found: dict[str, Entry] = {}
+    at = 0
+    while at < len(content):
+        end = content.index(b"\0", at)
+        mode, _, name = content[at:end].partition(b" ")
+        at = end + 1 + size
+        found[name.decode(errors="surrogateescape")] = Entry(mode.decode(), content[end + 1 : at].hex())
+    return found
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode(errors="surrogateescape")
 
 
 def set_entries(git: Git, updates: Mapping[str, Entry | None]) -> None:

@@ -1,0 +1,53 @@
+"""The commits that a target does not have yet, read once: which of them a commit contains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from kitty_host.git import Git
+
+
+class Graph:
+    """Commits with their parents, newest first; what is not in it is the target's already."""
+
+    def __init__(self, git: Git, parents: Mapping[str, Sequence[str]]) -> None:
+        self._git = git
+        self.parents = parents
+        self._reached: dict[str, frozenset[str]] = {}
+
+    @classmethod
+    def read(cls, git: Git, tips: Iterable[str], base: str) -> Graph:
+        """Everything that these commits contain and the base does not: one process."""
+        asked = "\n".join([*dict.fromkeys(tips), f"^{base}"])
+        lines = git.lines("rev-list", "--topo-order", "--parents", "--stdin", stdin=f"{asked}\n".encode())
+        return cls(git, {commit: parents for commit, *parents in (line.split(" ") for line in lines)})
+
+    def reach(self, commit: str) -> frozenset[str]:
+        """The commits that it contains, itself among them."""
+        found = self._reached.get(commit)
+        if found is None:
+            reached, left = set[str](), [commit]
+            while left:
+                one = left.pop()
+                if one in self.parents and one not in reached:
+                    reached.add(one)
+                    left += self.parents[one]
+            found = self._reached[commit] = frozenset(reached)
+        return found
+
+    def commits_of(self, head: str) -> list[str]:
+        """The same, oldest first."""
+        reached = self.reach(head)
+        return [commit for commit in reversed(list(self.parents)) if commit in reached]
+
+    def contains(self, commit: str, of: str) -> bool:
+        """Whether `of` contains a commit; both have to be what the graph was read from, or older."""
+        # Where a clock was behind, Git lists commits that the base has too: a no is worth a question.
+        return commit not in self.parents or commit in self.reach(of) or self._git.is_ancestor(commit, of)
+
+    def base_of(self, head: str, old: str) -> str:
+        """What a head's changes are counted from: the commit of the target that it was cut from."""
+        if head not in self.parents:
+            return head
+        edge = {parent for commit in self.reach(head) for parent in self.parents[commit]} - self.parents.keys()
+        return edge.pop() if len(edge) == 1 else self._git.out("merge-base", old, head)
