@@ -1,4 +1,4 @@
-"""The merged result, built aside: the chain of lanes on the target, its key, and what objects to it.
+"""The merged result, built aside: the chain of lanes on the target, and its key.
 
 The key is explained in ADR 0005.
 """
@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import evolve
 
-from kitty_host.api import Finding, KittyError
+from kitty_host.api import KittyError
 from kitty_host.git import GitError
-from kitty_host.lanes import plan_ref, require_lanes
+from kitty_host.lanes import require_lanes
 from kitty_host.ledger.log import FILE as LEDGER
-from kitty_host.ledger.machine import APPROVED, CANCELED, CLOSED, SETTLED
+from kitty_host.ledger.machine import CLOSED
 from kitty_host.mission import Mission
 from kitty_host.records import Candidate, Forecast, Lane
 from kitty_host.state import State
@@ -81,109 +81,12 @@ def lane_heads(mission: Mission) -> list[tuple[Lane, str]]:
     )
     state = State.load(mission)
     lanes = sorted(require_lanes(mission).lanes, key=lambda lane: (lane.group, len(lane.lane_id), lane.lane_id))
-    return [(lane, refs[lane.branch]) for lane in lanes if lane.branch in refs and not _is_closed(state, lane)]
+    return [(lane, refs[lane.branch]) for lane in lanes if lane.branch in refs and not is_closed(state, lane)]
 
 
-def _is_closed(state: State, lane: Lane) -> bool:
+def is_closed(state: State, lane: Lane) -> bool:
     """Landed before, or cancelled: nothing of it may come again, or at all."""
     return all(state.lane(wp_id) in CLOSED for wp_id in lane.wp_ids)
-
-
-def objections(candidate: Candidate) -> Iterator[Finding]:
-    """What forbids a landing: work that is not approved, heads that moved since, dependencies left out, branches that no lane owns."""
-    mission = candidate.mission
-    git = mission.repo.git
-    state = State.load(mission)
-    heads = dict(candidate.heads)
-    for wp_id in state.wp_ids():
-        lane = state.lane(wp_id)
-        if lane not in SETTLED:
-            yield Finding("MERGE_NOT_APPROVED", f"{wp_id} is {lane}", f"finish it, or: kitty cancel {wp_id} --reason R")
-    lanes = require_lanes(mission).lanes
-    for one in lanes:
-        if not _is_closed(state, one):
-            yield from _lane_objections(state, one, heads.get(one.lane_id))
-    yield from _left_out(state, list(heads.values()))
-    for package in state.packages if candidate.strategy == MERGE else ():
-        for needed in package.dependencies:
-            commit = state.approved_commit(needed)
-            if state.lane(package.wp_id) == APPROVED and commit and not git.is_ancestor(commit, candidate.tip):
-                yield Finding(
-                    "MERGE_INCOMPLETE", f"{package.wp_id} depends on {needed}, which is left out", "kitty lanes show"
-                )
-    owned = {one.branch for one in lanes}
-    for line in git.lines("for-each-ref", "--format=%(refname:lstrip=2)", f"refs/heads/{mission.branch}-lane-*"):
-        if line not in owned and git.lines("rev-list", "-1", line, "--not", candidate.old, *heads.values()):
-            approved = [wp_id for wp_id in state.wp_ids() if state.approved_commit(wp_id) == git.commit_of(line)]
-            way = f"it is {', '.join(approved)}: put that back into lanes.json" if approved else f"look: git log {line}"
-            yield Finding(
-                "MERGE_INCOMPLETE",
-                f"the branch {line} has commits that no lane owns",
-                way,
-            )
-
-
-def _lane_objections(state: State, lane: Lane, head: str | None) -> Iterator[Finding]:
-    git = state.mission.repo.git
-    approved = {
-        wp_id: commit
-        for wp_id in lane.wp_ids
-        if state.lane(wp_id) != CANCELED and (commit := state.approved_commit(wp_id)) is not None
-    }
-    if head is None:
-        for wp_id, commit in approved.items():
-            yield Finding(
-                "MERGE_INCOMPLETE",
-                f"{wp_id} is approved and its branch {lane.branch} is gone",
-                f"bring it back: git branch {lane.branch} {commit}",
-            )
-        return
-    unsettled = [wp_id for wp_id in lane.wp_ids if state.lane(wp_id) not in SETTLED]
-    if not unsettled and git.lines("rev-list", "-1", head, "--not", *_reviewed(state)):
-        last = lane.wp_ids[-1]
-        yield Finding(
-            "MERGE_HEAD_MOVED",
-            f"{lane.lane_id} is at {head[:10]}, which nobody approved",
-            f"let it be reviewed: kitty reopen {last} --reason R, then kitty submit {last}",
-        )
-    for wp_id, commit in approved.items():
-        if not git.is_ancestor(commit, head):
-            yield Finding(
-                "MERGE_HEAD_MOVED",
-                f"{lane.lane_id} does not contain {commit[:10]}, approved for {wp_id}",
-                f"merge it in its worktree: git merge {commit[:10]}; then let it be reviewed again",
-            )
-
-
-def _reviewed(state: State) -> list[str]:
-    """What a lane may be at: the target, the plan, what was approved, and bases made of that."""
-    mission = state.mission
-    git = mission.repo.git
-    approved = [commit for wp_id in state.wp_ids() if (commit := state.approved_commit(wp_id)) is not None]
-    bases = git.lines(
-        "for-each-ref", "--format=%(objectname)", f"refs/kitty/{mission.mission_id}/base/", plan_ref(mission)
-    )
-    planned = require_lanes(mission).planning_commit
-    return [f"refs/heads/{mission.target}", *approved, *bases, *([planned] if planned else [])]
-
-
-def _left_out(state: State, heads: list[str]) -> Iterator[Finding]:
-    """Approved work that no lane of the plan holds, such as that of a work package whose file was removed."""
-    git = state.mission.repo.git
-    lanes = require_lanes(state.mission)
-    for wp_id in state.wp_ids():
-        commit = state.approved_commit(wp_id)
-        if (
-            lanes.of(wp_id) is None
-            and state.lane(wp_id) == APPROVED
-            and commit
-            and not any(git.is_ancestor(commit, head) for head in heads)
-        ):
-            yield Finding(
-                "MERGE_INCOMPLETE",
-                f"{commit[:10]}, approved for {wp_id}, is in no lane that lands",
-                f"bring its lane back, or: kitty cancel {wp_id} --reason R",
-            )
 
 
 def conflicts_between(mission: Mission) -> list[dict[str, object]]:

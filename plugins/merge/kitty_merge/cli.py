@@ -143,9 +143,9 @@ def _land(call: Invocation, asked: Intent, before: State) -> None:
     note(f"Landing {counted(len(candidate.heads), 'lane')} on {mission.target} …")
     call.plugins.required("kitty_merge", candidate=candidate)
     call.mission = mission.refresh()
-    _conclude(call, call.mission)
+    found = _conclude(call, call.mission) or _required_receipt(call)
     _afterwards(call, asked)
-    _print_receipt(call, _required_receipt(call))
+    _print_receipt(call, found)
 
 
 def _checked(call: Invocation, asked: Intent, state: State) -> Candidate:
@@ -190,15 +190,19 @@ def _finish_what_was_begun(call: Invocation) -> None:
         call.selector = recovered[0]
 
 
-def _conclude(call: Invocation, mission: Mission) -> None:
-    """Tell observers about the rows that came since, and of the landing. One that is killed here is told again: never not at all."""
+def _conclude(call: Invocation, mission: Mission) -> dict[str, Any] | None:
+    """Tell observers about the rows that came since, and of the landing; its receipt, if there was something to tell.
+
+    One that is killed here is told again: never not at all.
+    """
     begun = Intent.read(mission)
-    found = receipt(mission, State.load(mission))
-    if begun.rows is None or found is None:
-        return
+    found = receipt(mission, State.load(mission)) if begun.rows is not None else None
+    if found is None:
+        return None
     announce(call.plugins, mission, mission.ledger.rows()[begun.rows :])
     call.plugins.observe("kitty_merged", landing=landing_of(found))
     begun._replace(rows=None).write(mission)
+    return found
 
 
 def _afterwards(call: Invocation, asked: Intent) -> None:
@@ -214,15 +218,16 @@ def _afterwards(call: Invocation, asked: Intent) -> None:
 
 def _ask_the_remote(call: Invocation, state: State) -> None:
     """Where something is missing here, look whether a teammate has it: approvals and lanes may be on the remote alone."""
-    mission, git = call.mission, call.repo.git
+    mission = call.mission
     remote = default_remote(call.repo)
+    if remote is None:
+        return
     missing = [wp_id for wp_id in state.wp_ids() if state.lane(wp_id) not in SETTLED]
+    branches = call.repo.git.refs(f"refs/heads/{mission.branch}-lane-*")
     for lane in require_lanes(mission).lanes:
-        if any(state.approved_commit(wp_id) for wp_id in lane.wp_ids) and not git.commit_of(
-            f"refs/heads/{lane.branch}"
-        ):
+        if f"refs/heads/{lane.branch}" not in branches and any(state.approved_commit(wp_id) for wp_id in lane.wp_ids):
             missing += lane.wp_ids
-    if not missing or remote is None:
+    if not missing:
         return
     note(f"{', '.join(missing)}: asking {remote} …")
     try:

@@ -19,7 +19,9 @@ class Graph:
     def read(cls, git: Git, tips: Iterable[str], base: str) -> Graph:
         """Everything that these commits contain and the base does not: one process."""
         asked = "\n".join([*dict.fromkeys(tips), f"^{base}"])
-        lines = git.lines("rev-list", "--topo-order", "--parents", "--stdin", stdin=f"{asked}\n".encode())
+        # What is on another machine only is not here to be read.
+        options = ("--topo-order", "--parents", "--ignore-missing", "--stdin")
+        lines = git.lines("rev-list", *options, stdin=f"{asked}\n".encode())
         return cls(git, {commit: parents for commit, *parents in (line.split(" ") for line in lines)})
 
     def reach(self, commit: str) -> frozenset[str]:
@@ -41,9 +43,8 @@ class Graph:
         return [commit for commit in reversed(list(self.parents)) if commit in reached]
 
     def contains(self, commit: str, of: str) -> bool:
-        """Whether `of` contains a commit; both have to be what the graph was read from, or older."""
-        # Where a clock was behind, Git lists commits that the base has too: a no is worth a question.
-        return commit not in self.parents or commit in self.reach(of) or self._git.is_ancestor(commit, of)
+        """Whether `of` contains a commit. Only a no costs a question: the commit may be the base's."""
+        return commit in self.reach(of) or self._git.is_ancestor(commit, of)
 
     def base_of(self, head: str, old: str) -> str:
         """What a head's changes are counted from: the commit of the target that it was cut from."""

@@ -13,11 +13,11 @@ from kitty_host.api import KittyError
 from kitty_host.records import Candidate, Landing
 from kitty_merge import move
 from kitty_merge.account import account
-from kitty_merge.candidate import objections
 from kitty_merge.checkout import Checkout
 from kitty_merge.final import Final, build_final
 from kitty_merge.intent import Intent
 from kitty_merge.journal import Journal, merge_lock, undo_ref
+from kitty_merge.objections import objections
 from kitty_merge.recovery import recover
 
 
@@ -57,13 +57,16 @@ def _land(candidate: Candidate, *, move_it: bool) -> Landing:
 
 
 def _require_unmoved(candidate: Candidate) -> None:
-    git = candidate.mission.repo.git
-    if git.commit_of(candidate.target) != candidate.old:
+    branches = {
+        f"refs/heads/{candidate.mission.branch}-{lane_id}": (lane_id, head) for lane_id, head in candidate.heads
+    }
+    now = candidate.mission.repo.git.refs(candidate.target, *branches)
+    if now.get(candidate.target) != candidate.old:
         raise KittyError(
             "MERGE_TARGET_MOVED", f"{candidate.target} moved meanwhile", "run it again: kitty accept && kitty merge"
         )
-    for lane_id, head in candidate.heads:
-        if git.commit_of(f"refs/heads/{candidate.mission.branch}-{lane_id}") != head:
+    for branch, (lane_id, head) in branches.items():
+        if now.get(branch) != head:
             raise KittyError(
                 "MERGE_HEAD_MOVED",
                 f"{lane_id} moved meanwhile",

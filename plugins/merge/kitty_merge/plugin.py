@@ -70,7 +70,7 @@ def kitty_candidate(mission: "Mission") -> "Candidate":
 @hookimpl(trylast=True)
 def kitty_merge_check(candidate: "Candidate") -> Iterable[Finding]:
     """Approvals, heads, lanes that nobody owns."""
-    from kitty_merge.candidate import objections
+    from kitty_merge.objections import objections
 
     return objections(candidate)
 

@@ -9,7 +9,8 @@ import pytest
 from kitty_host.api import KittyError
 from kitty_host.lanes import require_lanes, write_lanes
 from kitty_merge.account import account
-from kitty_merge.candidate import build, conflicts_between, objections, squashed
+from kitty_merge.candidate import build, conflicts_between, squashed
+from kitty_merge.objections import objections
 from kitty_merge.workspace import worktree_path
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from kitty_host.lanes import require_lanes
 from kitty_host.repo import Repo
 from kitty_host.state import State, dependencies_missing
 from kitty_host.testing import Project
-from kitty_merge.candidate import build, objections
+from kitty_merge.candidate import build
+from kitty_merge.objections import objections
 from kitty_merge.workspace import (
     DATABASE,
     ENV_FILE,
