@@ -66,9 +66,9 @@ class Git:
         return Git(self.directory, {**self._extra, **variables})
 
     def run(
-        self, *arguments: str, stdin: bytes | None = None, ok: Iterable[int] = (0,), inherit: bool = False
+        self, *arguments: str, stdin: bytes | None = None, ok: Iterable[int] = (0,)
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run one command; `ok` lists the exit codes that are an answer. `inherit` lets the command's own errors reach the user."""
+        """Run one command; `ok` lists the exit codes that are an answer."""
         environment = _environment()
         # Messages are read in English; a query must not refresh anybody's index; nothing may wait for a password.
         environment.update(LC_ALL="C", GIT_OPTIONAL_LOCKS="0", GIT_TERMINAL_PROMPT="0")
@@ -76,10 +76,15 @@ class Git:
         if "check-ignore" not in arguments:
             environment["GIT_LITERAL_PATHSPECS"] = "1"
         environment.update(self._extra)
-        done = self._start(["-c", "core.quotePath=false", *arguments], environment, stdin, inherit)
-        if done.returncode not in ok:
-            raise GitError(arguments, done.returncode, (done.stderr or b"").decode(errors="replace"))
-        return done
+        done = self._start(["-c", "core.quotePath=false", *arguments], environment, stdin, inherit=False)
+        return _checked(done, arguments, ok)
+
+    def commit(self, *arguments: str, paths: Sequence[str] = ()) -> None:
+        """`git commit`, of these paths alone if any are given, with the user's hooks in the environment that Git gives to them."""
+        command = ["commit", "--quiet", *arguments]
+        if paths:
+            command += ["--only", "--", *(f":(top,literal){path}" for path in paths)]
+        _checked(self._start(command, {**_environment(), **self._extra}, None, inherit=False), command, (0,))
 
     def _start(
         self, arguments: Sequence[str], environment: Mapping[str, str], stdin: bytes | None, inherit: bool
@@ -217,6 +222,14 @@ class Git:
         """The refs that are one of these, or below one, or fit one with stars; each with its object."""
         lines = self.lines("for-each-ref", "--format=%(objectname) %(refname)", *patterns)
         return {ref: commit for commit, _, ref in (line.partition(" ") for line in lines)}
+
+
+def _checked(
+    done: subprocess.CompletedProcess[bytes], arguments: Sequence[str], ok: Iterable[int]
+) -> subprocess.CompletedProcess[bytes]:
+    if done.returncode not in ok:
+        raise GitError(arguments, done.returncode, (done.stderr or b"").decode(errors="replace"))
+    return done
 
 
 def _environment() -> dict[str, str]:

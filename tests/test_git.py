@@ -165,3 +165,18 @@ def test_a_path_is_no_pattern(project: Project) -> None:
     for name in ("a[bc].txt", "ab.txt"):
         project.commit(name)
     assert Git(project.root).records("ls-files", "-z", "--", "a[bc].txt") == ["a[bc].txt"]
+
+
+def test_hooks_of_a_commit_see_what_git_gives_them(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    seen = project.root.parent / "seen.txt"
+    project.write(".git/hooks/pre-commit", f"#!/bin/sh\nenv >'{seen}'\ngit ls-files 'a*'  >>'{seen}'\n").chmod(0o755)
+    project.write("a[1].txt")
+    project.write("a1.txt")
+    project.git("add", ".")
+    Git(project.root).commit("-m", "one", paths=["a[1].txt"])
+    told = seen.read_text().splitlines()
+    assert "LC_ALL=C.UTF-8" in told
+    assert not any(line.startswith(("GIT_LITERAL_PATHSPECS", "GIT_OPTIONAL_LOCKS")) for line in told)
+    assert project.git("show", "--name-only", "--format=", "HEAD") == "a[1].txt"
+    assert project.git("status", "--porcelain", "--", "a1.txt") == "A  a1.txt"

@@ -93,10 +93,10 @@ def _commit(there: Git, path: Path, conflict: Conflict) -> None:
             raise _open(path, conflict, "has changes that are in no commit", f"git -C {here} commit")
     else:
         try:
-            there.run("commit", "--quiet", "--no-edit", inherit=True)
+            there.commit("--no-edit")
         except GitError as error:
             raise KittyError(
-                "COMMIT_REFUSED", "the settled merge could not be committed", f"see: git -C {here} commit"
+                "COMMIT_REFUSED", f"the settled merge was not committed: {error.message}", f"see: git -C {here} commit"
             ) from error
 
 

@@ -20,7 +20,7 @@ def commit_files(repo: Repo, paths: Sequence[str], message: str) -> str | None:
     if not untracked and git.succeeds("diff", "--quiet", "HEAD", "--", *paths):
         return None
     try:
-        git.run("commit", "--quiet", "--only", "-m", message, "--", *paths)
+        git.commit("-m", message, paths=paths)
     except KittyError as error:
         if untracked:
             git.run("reset", "--quiet", "--", *untracked, ok=range(256))
