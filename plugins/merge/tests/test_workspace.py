@@ -21,6 +21,7 @@ from kitty_host.state import State, dependencies_missing
 from kitty_host.testing import Project
 from kitty_merge.candidate import build
 from kitty_merge.objections import objections
+from kitty_merge.planner import plan
 from kitty_merge.workspace import (
     DATABASE,
     ENV_FILE,
@@ -232,15 +233,53 @@ def contains(yard: Yard, commit: str, tip: str) -> bool:
 
 
 def test_the_eight_packages_of_the_original_mission(yard: Yard) -> None:
-    needs = {"WP04": ["WP03"], "WP06": ["WP05"], "WP08": [f"WP{number:02}" for number in range(1, 8)]}
     names = [f"WP{number:02}" for number in range(1, 9)]
-    mission = yard.plan(*(yard.package(name, *needs.get(name, [])) for name in names))
+    mission = yard.plan(*(yard.package(name, *ORIGINAL.get(name, [])) for name in names))
     lanes = require_lanes(mission)
     assert len({lanes.of(name) for name in ("WP01", "WP02", "WP03", "WP05", "WP07")}) == 5, "they fan out"
     approved = {name: yard.finish(name) for name in names[:-1]}
     workspace = yard.start("WP08")
     assert [name for name, commit in approved.items() if not contains(yard, commit, workspace.head)] == []
     assert len(list((yard.root / ".worktrees").iterdir())) >= 2
+
+
+ORIGINAL = {"WP04": ["WP03"], "WP06": ["WP05"], "WP08": [f"WP{number:02}" for number in range(1, 8)]}
+# What six packages of another mission really committed as theirs: the last one goes over the files of the third again.
+OVERLAPPING = {
+    "WP01": ([], ["src/missions/_read_path_resolver.py", "adr/2026-06-25-1-terminal-artifact-durable-home.md"]),
+    "WP02": (["WP01"], ["src/mission_runtime/artifacts.py"]),
+    "WP03": (["WP01", "WP02"], ["src/retrospective/writer.py", "src/retrospective/lifecycle_events.py"]),
+    "WP04": (["WP01", "WP03"], ["src/coordination/teardown.py", "src/merge/executor.py"]),
+    "WP05": ([], ["src/cli/commands/_coordination_doctor.py", "src/coordination/surface_resolver.py"]),
+    "WP06": (["WP03"], ["src/core/constants.py", "src/retrospective/writer.py", "src/retrospective/summary.py"]),
+}
+
+
+def test_packages_that_own_the_same_files_share_a_lane_and_the_reason_is_kept(yard: Yard) -> None:
+    packages = [yard.package(wp_id, *needs, owned_files=files) for wp_id, (needs, files) in OVERLAPPING.items()]
+    yard.plan(*packages)
+    lanes = require_lanes(yard.mission)
+    assert lanes.of("WP03") == lanes.of("WP06")
+    assert lanes.of("WP05") != lanes.of("WP04"), "src/coordination/ has files of both, and none of them twice"
+    overlaps = [one["evidence"] for one in lanes.collapses if one["rule"] == "write_scope_overlap"]
+    assert len(overlaps) == 1
+    assert "src/retrospective/writer.py" in overlaps[0]
+
+
+def test_the_eight_packages_are_fewer_lanes_where_they_overlap(yard: Yard) -> None:
+    names = [f"WP{number:02}" for number in range(1, 9)]
+    owned = {name: [f"src/{name.lower()}/**"] for name in names}
+    yard.plan(*(yard.package(name, *ORIGINAL.get(name, []), owned_files=owned[name]) for name in names))
+    apart = len(require_lanes(yard.mission).lanes)
+    owned["WP02"] = ["src/wp0?/shared.py"]
+    again = plan(
+        yard.project.mission(
+            "again", [yard.package(name, *ORIGINAL.get(name, []), owned_files=owned[name]) for name in names]
+        ).packages,
+        yard.mission,
+    )
+    assert (apart, len(again.lanes)) == (6, 1)
+    assert all(one["evidence"] for one in again.collapses)
 
 
 def random_graph(chance: random.Random, size: int) -> dict[str, list[str]]:

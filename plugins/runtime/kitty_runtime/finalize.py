@@ -41,11 +41,13 @@ def finalize(call: Invocation, check: bool) -> None:
         note(f"{finding.code}: {finding.message}")
     rows = [{"lane_id": lane.lane_id, "wp_ids": lane.wp_ids, "depends_on": lane.depends_on} for lane in lanes.lanes]
     text = [f"{lane.lane_id:14} {', '.join(lane.wp_ids)}{_after(lane.depends_on)}" for lane in lanes.lanes]
+    text += [f"{one['wp_a']} and {one['wp_b']} share a lane: {one['evidence']}" for one in lanes.collapses]
     call.show(
         {
             "schema": "kitty.finalize/1",
             "packages": [package.wp_id for package in mission.packages],
             "lanes": rows,
+            "collapses": lanes.collapses,
             "findings": [finding._asdict() for finding in findings],
         },
         "\n".join([*text, "Checked; nothing was changed." if check else "Next: kitty next"]),
