@@ -21,6 +21,7 @@ from kitty_host.records import Candidate, Forecast, Lane
 from kitty_host.state import State
 from kitty_merge import trees
 from kitty_merge.engine import Aside, Engine, engine_for
+from kitty_merge.graph import Graph
 from kitty_merge.own_records import is_record, record_path
 from kitty_merge.settlement import settlements
 
@@ -48,9 +49,15 @@ def _build(mission: Mission, engine: Engine) -> Candidate:
         )
     heads = lane_heads(mission)
     settled = settlements(mission)
+    graph = Graph.read(git, [head for _, head in heads], old)
+    touched = trees.changing_attributes(git, [(graph.base_of(head, old), head) for _, head in heads])
     tip = old
+    contained = frozenset[str]()
     for number, (lane, head) in enumerate(heads):
-        tip = _chain(mission, engine, tip, lane, head, heads[:number], settled)
+        # What others have brought already, or the target has, needs no merge of its own.
+        if head in graph.parents and head not in contained:
+            tip = _chain(mission, engine, tip, (lane, head), heads[:number], settled, plain=not touched[number])
+        contained |= graph.reach(head)
     tree = _judged_tree(mission, tip)
     named = tuple((lane.lane_id, head) for lane, head in heads)
     key = hashlib.sha256(json.dumps([old, named, tree]).encode()).hexdigest()
@@ -99,7 +106,7 @@ def conflicts_between(mission: Mission) -> list[dict[str, object]]:
     pairs: list[dict[str, object]] = []
     for number, (one, head) in enumerate(named):
         for other, other_head in named[number + 1 :]:
-            paths = trees.merge(mission.repo, head, other_head)[1]
+            paths = trees.merge(trees.beside(mission.repo, head), head, other_head)[1]
             pairs.append({"a": one, "b": other, "clean": not paths, "paths": list(paths)})
     return pairs
 
@@ -119,21 +126,21 @@ def _chain(
     mission: Mission,
     engine: Engine,
     tip: str,
-    lane: Lane,
-    head: str,
+    joining: tuple[Lane, str],
     before: Sequence[tuple[Lane, str]],
     settled: Mapping[tuple[str, str], str],
+    *,
+    plain: bool,
 ) -> str:
     git = mission.repo.git
-    if git.is_ancestor(head, tip):
-        return tip
+    lane, head = joining
     titles = {package.wp_id: package.title for package in mission.packages}
     listed = "".join(f"{wp_id} {titles.get(wp_id, '')}\n" for wp_id in lane.wp_ids)
     message = f"Merge {lane.lane_id} of {mission.slug}\n\n{listed}"
     if settled and (known := settled.get((git.out("rev-parse", f"{tip}^{{tree}}"), head))):
         message += f"\nConflicts were settled by {git.out('log', '-1', '--format=%an <%ae>', known)}.\n"
         return engine.join(git.out("rev-parse", f"{known}^{{tree}}"), tip, head, message)
-    commit, conflicts = engine.merge(tip, head, message)
+    commit, conflicts = engine.merge(tip, head, message, plain=plain)
     if conflicts and all(is_record(mission, path) for path in conflicts):
         return engine.join(_with_records_of(mission, tip, head), tip, head, message)
     if conflicts:
@@ -162,7 +169,7 @@ def _with_records_of(mission: Mission, tip: str, head: str) -> str:
     Conflict markers would enter history otherwise, or rows that only an old copy has would leave it.
     """
     repo = mission.repo
-    tree, conflicts = trees.merge(repo, tip, head)
+    tree, conflicts = trees.merge(trees.beside(repo, tip), tip, head)
     mine = trees.entries(repo.git, tip, *conflicts)
     updates: dict[str, trees.Entry | None] = {path: mine.get(path) for path in conflicts}
     ledger = record_path(mission, LEDGER)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from kitty_host.git import Git
 from kitty_host.repo import Repo
 from kitty_merge import trees
 
@@ -29,8 +30,8 @@ class Merged(NamedTuple):
 class Engine(Protocol):
     """What makes the commits of a landing. Moves no ref and touches nobody's checkout."""
 
-    def merge(self, tip: str, head: str, message: str) -> Merged:
-        """Merge `head` into `tip`. Errors: `COMMIT_REFUSED`."""
+    def merge(self, tip: str, head: str, message: str, *, plain: bool = False) -> Merged:
+        """Merge `head` into `tip`; `plain` says that the head changes no attributes. Errors: `COMMIT_REFUSED`."""
 
     def join(self, tree: str, tip: str, head: str, message: str) -> str:
         """A merge of `head` into `tip` whose result is known. Errors: `COMMIT_REFUSED`."""
@@ -47,11 +48,19 @@ class Aside:
 
     def __init__(self, repo: Repo) -> None:
         self.repo = repo
+        self._beside: dict[str, Git] = {}
+        """By commit, Git where its attributes are."""
 
-    def merge(self, tip: str, head: str, message: str) -> Merged:
+    def merge(self, tip: str, head: str, message: str, *, plain: bool = False) -> Merged:
         """As `Engine`; refuses nothing."""
-        tree, conflicts = trees.merge(self.repo, tip, head)
-        return Merged("", conflicts) if conflicts else Merged(self._commit(tree, [tip, head], message))
+        git = self._beside.get(tip) or trees.beside(self.repo, tip)
+        tree, conflicts = trees.merge(git, tip, head)
+        if conflicts:
+            return Merged("", conflicts)
+        commit = self._commit(tree, [tip, head], message)
+        if plain:
+            self._beside[commit] = git
+        return Merged(commit)
 
     def join(self, tree: str, tip: str, head: str, message: str) -> str:
         """As `Engine`; refuses nothing."""
@@ -59,7 +68,7 @@ class Aside:
 
     def conflicts(self, one: str, other: str) -> tuple[str, ...]:
         """As `Engine`."""
-        return trees.merge(self.repo, one, other)[1]
+        return trees.merge(trees.beside(self.repo, one), one, other)[1]
 
     def commit(self, tree: str, parent: str, message: str, *, source: str = "message") -> str:
         """As `Engine`; refuses nothing."""

@@ -23,7 +23,7 @@ class Native:
         self.hooks = hooks
         self.hooks_directory = hooks_directory
 
-    def merge(self, tip: str, head: str, message: str) -> Merged:
+    def merge(self, tip: str, head: str, message: str, *, plain: bool = False) -> Merged:
         """As `Engine`."""
         conflicts = self._join(tip, head, message)
         if conflicts and not self._takes_resolutions():

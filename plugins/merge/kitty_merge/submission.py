@@ -105,7 +105,7 @@ def _snapshot(package: Package, mission: Mission, lanes: Lanes, lane: Lane, stat
     needed = needed_commits(state, package)
     parent = approved_head(state, lane) or base_for(mission, lanes, package, needed)
     for commit in [commit for commit in needed if not repo.git.is_ancestor(commit, parent)]:
-        tree, conflicts = trees.merge(repo, parent, commit)
+        tree, conflicts = trees.merge(trees.beside(repo, parent), parent, commit)
         if conflicts:
             raise KittyError(
                 "WORKTREE_ALLOC_FAILED",

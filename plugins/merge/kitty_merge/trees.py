@@ -30,12 +30,10 @@ class Change(NamedTuple):
     new: Entry | None
 
 
-def merge(repo: Repo, ours: str, theirs: str) -> tuple[str, tuple[str, ...]]:
-    """The tree that merging two commits gives, and the paths in conflict."""
+def merge(git: Git, ours: str, theirs: str) -> tuple[str, tuple[str, ...]]:
+    """The tree that merging two commits gives, and the paths in conflict; `git` has to stand `beside` the first one."""
     # 1 is a conflict; anything else is an error, and never to be taken for one.
-    done = _beside(repo, ours).run(
-        "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs, ok=(0, 1)
-    )
+    done = git.run("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs, ok=(0, 1))
     tree, *paths = done.stdout.decode(errors="surrogateescape").rstrip("\0").split("\0")
     if done.returncode == 1 and not paths:
         raise pathless_conflict(ours, theirs)
@@ -51,7 +49,7 @@ def pathless_conflict(ours: str, theirs: str) -> KittyError:
     )
 
 
-def _beside(repo: Repo, commit: str) -> Git:
+def beside(repo: Repo, commit: str) -> Git:
     """Git in a directory that holds a commit's attributes and nothing else.
 
     Merging reads them from the files of the working directory alone. In the user's checkout those are another branch's, or not committed.
@@ -62,6 +60,11 @@ def _beside(repo: Repo, commit: str) -> Git:
     if not place.is_dir():
         _fill(repo.git, place, found)
     return Git(place, {"GIT_DIR": str(repo.common), "GIT_WORK_TREE": str(place)})
+
+
+def changing_attributes(git: Git, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+    """Of pairs of commits, whether the second one has other attributes than the first."""
+    return [bool(changes) for changes in changes_between(git, pairs, "**/.gitattributes", ".gitmodules")]
 
 
 def _attributes(git: Git, commit: str) -> Iterator[tuple[str, str]]:
@@ -90,10 +93,12 @@ def changes(git: Git, old: str, new: str) -> list[Change]:
     return list(_changes(iter(git.records("diff-tree", *_RAW, old, new, "--"))))
 
 
-def changes_between(git: Git, pairs: Sequence[tuple[str, str]]) -> list[list[Change]]:
-    """The same for many pairs of commits, by one process."""
+def changes_between(git: Git, pairs: Sequence[tuple[str, str]], *patterns: str) -> list[list[Change]]:
+    """The same for many pairs of commits, by one process; only of what fits one of the patterns, where there are any."""
     asked = "".join(f"{new} {old}\n" for old, new in pairs)
-    fields = git.records("diff-tree", "--stdin", "--always", "-m", *_RAW, stdin=asked.encode()) if pairs else []
+    command = ("diff-tree", "--stdin", "--always", "-m", *_RAW, "--", *patterns)
+    globbing = git.with_environment(GIT_LITERAL_PATHSPECS="0", GIT_GLOB_PATHSPECS="1") if patterns else git
+    fields = globbing.records(*command, stdin=asked.encode()) if pairs else []
     found: list[list[str]] = []
     for one in fields:
         # A line of its own says which commit follows: no path is there before the first description.

@@ -122,7 +122,7 @@ def base_for(mission: Mission, lanes: Lanes, package: Package, needed: list[str]
         return planning_base(mission, lanes)
     base = tops[0]
     for commit in tops[1:]:
-        tree, conflicts = trees.merge(mission.repo, base, commit)
+        tree, conflicts = trees.merge(trees.beside(mission.repo, base), base, commit)
         if conflicts:
             raise _failed(
                 package, f"its dependencies conflict in {', '.join(conflicts)}", "settle that in one of their lanes"

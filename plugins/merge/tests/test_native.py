@@ -276,7 +276,7 @@ def test_a_git_without_merge_tree_lands_too(yard: Yard, isolated: Path, monkeypa
     old.chmod(0o755)
     monkeypatch.setenv("PATH", str(old.parent), prepend=":")
     with pytest.raises(GitError):
-        trees.merge(yard.mission.repo, "HEAD", yard.branch("WP01"))
+        trees.merge(yard.mission.repo.git, "HEAD", yard.branch("WP01"))
     landed(yard)
 
 
@@ -284,7 +284,7 @@ def test_an_error_of_git_is_no_conflict(yard: Yard) -> None:
     ready(yard)
     orphan = yard.project.git("commit-tree", "-m", "unrelated", yard.project.git("write-tree"))
     with pytest.raises(GitError):
-        trees.merge(yard.mission.repo, "main", orphan)
+        trees.merge(yard.mission.repo.git, "main", orphan)
     for name in ("", "commit-msg"):
         if name:
             hook(yard, name, SIGNS)
