@@ -58,7 +58,8 @@ class Config:
                     path=str(self.path),
                     key=name,
                 )
-        return structure(found, record, where=name, path=self.path, code="CONFIG_INVALID")
+        # Nothing said is the default; cattrs takes longer to load than most commands take in all.
+        return structure(found, record, where=name, path=self.path, code="CONFIG_INVALID") if found else record()
 
     def set(self, key: str, value: Any) -> None:
         """Write one value (dots go deeper); comments, order and quoting of the rest survive. Errors: `CONFIG_INVALID`."""

@@ -104,8 +104,10 @@ class Demands(NamedTuple):
 def demands(repo: Repo) -> Demands:
     """What the repository asks for now. A relative `core.hooksPath` is the canonical checkout's."""
     git = repo.git
-    directory = Path(git.out("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
     settings = _settings(repo)
+    directory = repo.common / "hooks"
+    if "core.hookspath" in settings:
+        directory = Path(git.out("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
     rerere = settings.get("rerere.enabled")
     return Demands(
         tuple(name for name in HOOKS if os.access(directory / name, os.X_OK)),
@@ -119,7 +121,7 @@ def demands(repo: Repo) -> Demands:
 
 
 def _settings(repo: Repo) -> dict[str, str]:
-    wanted = r"^(merge\..*\.driver|merge\.verifysignatures|rerere\.enabled)$"
+    wanted = r"^(core\.hookspath|merge\..*\.driver|merge\.verifysignatures|rerere\.enabled)$"
     done = repo.git.run("config", "-z", "--get-regexp", wanted, ok=(0, 1))
     pairs = (record.partition("\n") for record in done.stdout.decode(errors="surrogateescape").split("\0")[:-1])
     # A name without a value is true.

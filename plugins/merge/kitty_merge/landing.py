@@ -51,7 +51,7 @@ def _land(candidate: Candidate, *, move_it: bool) -> Landing:
                     return final.landing
                 journal.write(repo)
                 move.refs(repo, journal, f"kitty merge: {mission.slug}")
-                rescued = move.follow(repo, mission, journal, final.ledger_lines)
+                rescued = move.follow(mission, journal, final.ledger_lines, checkouts)
             move.wind_up(repo, journal, rescued)
     return evolve(final.landing, new=final.new, rescued=tuple(str(one.place) for one in rescued))
 
@@ -91,14 +91,15 @@ def _journal(candidate: Candidate, final: Final, checkouts: Sequence[Checkout]) 
         str(one.path): one.prepare(candidate.old, final.new, kept[str(one.path)], rescue=rescue) for one in checkouts
     }
     ledger, undo = mission.ledger.ref, undo_ref(mission.mission_id)
-    previous = git.commit_of(ledger)
+    refs = git.refs(ledger, undo)
+    previous = refs.get(ledger)
     ledger_commit = mission.ledger.commit(
         git, final.ledger_lines, f"Landing of {mission.slug}\n", [previous] if previous else []
     )
     updates = [(candidate.target, final.new, candidate.old)]
     if previous != ledger_commit:
         updates.append((ledger, ledger_commit, previous or git.null_id))
-    updates.append((undo, candidate.old, git.commit_of(undo) or git.null_id))
+    updates.append((undo, candidate.old, refs.get(undo) or git.null_id))
     return Journal(
         "landing",
         mission.mission_id,

@@ -69,17 +69,21 @@ def complete_refs(repo: Repo, journal: Journal) -> None:
             git.run("update-ref", *(("-d", ref, old) if new == git.null_id else (ref, new, old)))
 
 
-def follow(repo: Repo, mission: Mission, journal: Journal, lines: Sequence[bytes]) -> list[Rescued]:
+def follow(mission: Mission, journal: Journal, lines: Sequence[bytes], checkouts: Sequence[Checkout]) -> list[Rescued]:
     """Under the status lock, right after the refs moved: the live ledger, then the checkouts. Returns what was moved aside."""
     rescued: list[Rescued] = []
+    repo = mission.repo
     mission.ledger.take_in(lines)
     _take_the_ledger_out_of_the_way(repo, mission, journal)
-    for checkout in journalled_checkouts(repo, journal):
+    for checkout in checkouts:
         rescued += checkout.rescue_all(journal.rescue.get(str(checkout.path), []), journal.new)
         kept = journal.kept.get(str(checkout.path), {})
-        # A landing's kept entries are the new commit's own; only an undo goes to a commit that has others.
-        shown = journal.new if journal.kind == "landing" else shown_tree(repo, journal.new, kept)
-        checkout.finish(journal.old, shown, entries_after(repo, journal, checkout, journal.new))
+        if journal.kind == "landing":
+            # Its kept entries are the new commit's own, and in the index already; only an undo goes to a commit that has others.
+            checkout.finish(journal.old, journal.new, {})
+        else:
+            after = entries_after(repo, journal, checkout, journal.new)
+            checkout.finish(journal.old, shown_tree(repo, journal.new, kept), after)
     return rescued
 
 

@@ -55,7 +55,7 @@ def undo(mission: Mission, *, actor: str, dry_run: bool = False) -> Undone:
                     return Undone(target, old, new, wp_ids)
                 journal.write(repo)
                 move.refs(repo, journal, f"kitty merge --undo: {mission.slug}")
-                rescued = move.follow(repo, mission, journal, lines)
+                rescued = move.follow(mission, journal, lines, checkouts)
             move.wind_up(repo, journal, rescued)
     return Undone(target, old, new, wp_ids)
 
@@ -137,10 +137,11 @@ def _journal(
         prepared = checkout.prepare(old, move.shown_tree(repo, new, kept[name]), kept[name])
         rescue[name] = prepared.aside
     ledger, undo = mission.ledger.ref, undo_ref(mission.mission_id)
-    previous = git.commit_of(ledger)
+    refs = git.refs(ledger, undo)
+    previous = refs.get(ledger)
     commit = mission.ledger.commit(git, lines, f"Landing of {mission.slug} undone\n", [previous] if previous else [])
     updates = [(landing["target"], new, old), (ledger, commit, previous or git.null_id)]
-    if (led_back := git.commit_of(undo)) is not None:
+    if (led_back := refs.get(undo)) is not None:
         updates.append((undo, git.null_id, led_back))
     return Journal(
         "undo", mission.mission_id, str(mission.directory), landing["target"], old, new, updates, [], commit,
