@@ -87,14 +87,6 @@ class Landing:
 
 
 @frozen
-class Forecast:
-    """Whether the lanes fit together as they are now."""
-
-    clean: bool
-    conflicts: tuple[Mapping[str, Any], ...] = ()
-
-
-@frozen
 class Source:
     """Something that may be a foreign plan: where it came from, and its bytes."""
 

@@ -148,9 +148,19 @@ class Git:
         """Whether commit `one` is reachable from commit `of`."""
         return self.succeeds("merge-base", "--is-ancestor", one, of)
 
-    def paths_of(self, commit: str) -> list[str]:
-        """The paths that a commit changes against its first parent; none for a merge."""
-        return self.records("diff-tree", "-r", "-z", "--root", "--no-commit-id", "--name-only", commit)
+    def paths_of(self, commits: Iterable[str]) -> dict[str, list[str]]:
+        """The paths that each commit changes against its first parent, by one process; none for a merge."""
+        found: dict[str, list[str]] = {commit: [] for commit in commits}
+        named = "".join(f"{commit}\n" for commit in found).encode()
+        fields = iter(self.records("diff-tree", "--stdin", "-r", "-z", "--root", "--raw", stdin=named) if found else [])
+        commit = ""
+        for field in fields:
+            # What says how a path changed begins with a colon, and the path follows; a commit stands alone.
+            if field.startswith(":"):
+                found[commit].append(next(fields))
+            else:
+                commit = field
+        return found
 
     def write_blob(self, content: bytes) -> str:
         """Store bytes as they are, without filters."""

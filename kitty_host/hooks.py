@@ -156,9 +156,9 @@ def kitty_submission(package: Package, mission: Mission) -> Submission | None:
 
 @spec(firstresult=True)
 def kitty_forecast(mission: Mission) -> Forecast | None:
-    """Whether the lanes fit together as they are now.
+    """Whether the lanes would land as they are now; None where there is nothing to say yet.
 
-    When: `kitty status`, where time permits.
+    When: `kitty status`, for the one mission that is shown, while it is open and has lanes. Agents ask all day: keep what you found out.
     Wins: the first that answers.
     Failure: status shows no forecast and says so.
 

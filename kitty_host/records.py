@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from kitty_host.frozen import Brief as Brief
     from kitty_host.frozen import Candidate as Candidate
     from kitty_host.frozen import Charter as Charter
-    from kitty_host.frozen import Forecast as Forecast
     from kitty_host.frozen import Gate as Gate
     from kitty_host.frozen import Landing as Landing
     from kitty_host.frozen import LaneAccount as LaneAccount
@@ -86,6 +85,16 @@ class Workspace(NamedTuple):
     env: Mapping[str, str] = MappingProxyType({})
     """What every process of the lane gets to see."""
     notes: tuple[str, ...] = ()
+
+
+class Forecast(NamedTuple):
+    """Whether the lanes would land as they are now."""
+
+    clean: bool | None
+    """None where nobody can say, for `reason`."""
+    conflicts: tuple[Mapping[str, Any], ...] = ()
+    """What stands in the way, each with `lane`, `others` (lanes, or the target), `paths`, `kinds` by path, and a `hint`."""
+    reason: str = ""
 
 
 class Step(NamedTuple):

@@ -32,6 +32,29 @@ def test_a_failure_says_what_git_said_and_how_to_see_more(git: Git) -> None:
     assert "git cat-file blob HEAD:missing" in error.hint
 
 
+def test_the_paths_of_many_commits_are_those_of_each(project: Project, git: Git) -> None:
+    first = project.git("rev-parse", "HEAD")
+    one = project.commit(first, "a file that is named like a commit\n")
+    project.git("switch", "--quiet", "--create", "side", first)
+    other = project.commit("./:100644 new\nline é.txt")
+    project.git("rm", "--quiet", "README.md")
+    project.git("commit", "--quiet", "-m", "remove")
+    removal = project.git("rev-parse", "HEAD")
+    empty = project.git("commit-tree", "-p", removal, "-m", "empty", f"{removal}^{{tree}}")
+    project.git("merge", "--quiet", "--no-edit", one)
+    merge = project.git("rev-parse", "HEAD")
+    found = git.paths_of([merge, first, one, other, removal, empty])
+    assert {commit: sorted(paths) for commit, paths in found.items()} == {
+        merge: [],
+        first: [".gitignore", ".kittify/config.yaml", "README.md"],
+        one: [first],
+        other: [":100644 new\nline é.txt"],
+        removal: ["README.md"],
+        empty: [],
+    }
+    assert git.paths_of([]) == {}
+
+
 def test_an_exit_code_that_is_an_answer_is_no_failure(git: Git) -> None:
     assert git.run("config", "--get", "no.such", ok=(0, 1)).returncode == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import time
@@ -58,14 +59,19 @@ def process(*command: str | Path, where: Path | None = None, environment: Mappin
 
 
 def inside(work: Callable[[], object]) -> Measured:
-    """A function of this process."""
+    """A function of this process, and the processes that it waits for."""
 
     def run() -> Cost:
-        begun, cpu = time.perf_counter(), time.process_time()
+        begun, cpu = time.perf_counter(), _used()
         work()
-        return Cost(time.process_time() - cpu, time.perf_counter() - begun)
+        return Cost(_used() - cpu, time.perf_counter() - begun)
 
     return run
+
+
+def _used() -> float:
+    each = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in each)
 
 
 def in_turn(one: Measured, other: Measured, *, runs: int = 15, before: Callable[[], object] | None = None) -> Ratio:

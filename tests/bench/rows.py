@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,8 +39,16 @@ def line(what: str, against: str, goal: str, ratio: float, met: bool, note: str 
 
 def at_most(what: str, against: str, goal: float, ratio: Ratio) -> str:
     """A row whose CPU ratio shall stay below a goal."""
-    note = f"({ratio.one.cpu * 1000:.0f} / {ratio.other.cpu * 1000:.0f} ms CPU)"
-    return line(what, against, f"<= {goal}", ratio.cpu, ratio.cpu <= goal, note)
+    return line(what, against, f"<= {goal}", ratio.cpu, ratio.cpu <= goal, _cpu(ratio))
+
+
+def measured(what: str, against: str, ratio: Ratio) -> str:
+    """A row without a goal, to compare with another."""
+    return line(what, against, "none", ratio.cpu, True, _cpu(ratio))
+
+
+def _cpu(ratio: Ratio) -> str:
+    return f"({ratio.one.cpu * 1000:.0f} / {ratio.other.cpu * 1000:.0f} ms CPU)"
 
 
 def start(bench: Bench) -> Iterator[str]:
@@ -177,6 +186,42 @@ def landing(bench: Bench) -> Iterator[str]:
         )
 
 
+def preview(bench: Bench) -> Iterator[str]:
+    """Ten lanes, all pairs and the target: by few processes and from the cache, against a process for each pair; `status` with it."""
+    from kitty_host.state import State
+    from kitty_merge.heads import read_heads
+    from kitty_merge.preview import preview as look_ahead
+    from kitty_merge.trial import trial
+
+    root = _landable(bench.scratch / "preview", lanes=10, commits=10, files=500)
+    (mission,) = find_missions(Repo.find(root))
+    state, heads = State.load(mission), read_heads(mission)
+    assert heads.target is not None
+    lanes = list(heads.branches.values())
+    pairs = list(combinations(lanes, 2))
+
+    def engine() -> None:
+        with trial(mission.repo, [heads.target, *lanes]) as attempt:
+            attempt.merge([*pairs, *((heads.target, lane) for lane in lanes)])
+
+    def forget() -> None:
+        shutil.rmtree(mission.repo.cache, ignore_errors=True)
+
+    script = "".join(f"git merge-tree --write-tree {one} {other} && " for one, other in pairs) + "true"
+    one_by_one = process("sh", "-c", script, where=root)
+    against = "45 pairs, one Git process each"
+    ratio = in_turn(inside(engine), one_by_one, runs=bench.runs, before=forget)
+    yield at_most("preview, 10 lanes, cold: pairs and target", against, 0.3, ratio)
+    whole = inside(lambda: look_ahead(state, read_heads(mission)))
+    ratio = in_turn(whole, one_by_one, runs=bench.runs, before=forget)
+    yield measured("the same and the chain, whole function, cold", against, ratio)
+    ratio = in_turn(whole, one_by_one, runs=bench.runs)
+    yield measured("the same, whole function, warm", against, ratio)
+    asked = process(KITTY, "status", "--json", where=root, environment={"KITTY_AGENT": "bench"})
+    ratio = in_turn(asked, process(*IMPORT_CLICK), runs=bench.runs)
+    yield at_most("kitty status --json, 10 lanes at work, warm", "python -c 'import click'", 2.0, ratio)
+
+
 ROWS: dict[str, Callable[[Bench], Iterator[str]]] = {
     "start": start,
     "many": many,
@@ -185,6 +230,7 @@ ROWS: dict[str, Callable[[Bench], Iterator[str]]] = {
     "corpus": corpus,
     "appends": appends,
     "landing": landing,
+    "preview": preview,
 }
 
 _PARSE = """

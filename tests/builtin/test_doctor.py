@@ -69,7 +69,7 @@ def test_a_mission_that_cannot_be_read_hides_no_other(project: Project) -> None:
 
 
 def test_a_git_that_is_too_old_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Git, "version", lambda self: (2, 30))
+    monkeypatch.setattr(Git, "version", (2, 30))
     assert "2.30" in findings(project)["GIT_TOO_OLD"]["message"]
 
 

@@ -12,18 +12,17 @@ from collections.abc import Mapping, Sequence
 from attrs import evolve
 
 from kitty_host.api import KittyError
-from kitty_host.git import GitError
-from kitty_host.lanes import require_lanes
 from kitty_host.ledger.log import FILE as LEDGER
-from kitty_host.ledger.machine import CLOSED
 from kitty_host.mission import Mission
-from kitty_host.records import Candidate, Forecast, Lane
+from kitty_host.records import Candidate, Lane
 from kitty_host.state import State
 from kitty_merge import trees
-from kitty_merge.engine import Aside, Engine, engine_for
+from kitty_merge.engine import Engine, engine_for
 from kitty_merge.graph import Graph
+from kitty_merge.heads import live_lanes, read_heads, require_target
 from kitty_merge.own_records import is_record, record_path
 from kitty_merge.settlement import settlements
+from kitty_merge.ways import settle
 
 MERGE, SQUASH = "merge", "squash"
 
@@ -33,35 +32,25 @@ def build(mission: Mission) -> Candidate:
 
     Errors: `MERGE_CONFLICT` with lane and paths, `LANES_MISSING`, `MERGE_INCOMPLETE` where the target does not exist, `COMMIT_REFUSED`.
     """
-    with engine_for(mission.repo) as engine:
-        return _build(mission, engine)
-
-
-def _build(mission: Mission, engine: Engine) -> Candidate:
     git = mission.repo.git
-    target = f"refs/heads/{mission.target}"
-    old = git.commit_of(target)
-    if old is None:
-        raise KittyError(
-            "MERGE_INCOMPLETE",
-            f"the target branch {mission.target} has no commit",
-            "create it, or correct target_branch in the mission's meta.json",
-        )
-    heads = lane_heads(mission)
+    found = read_heads(mission)
+    old = require_target(mission, found)
+    lanes = live_lanes(State.load(mission), found)
     settled = settlements(mission)
-    graph = Graph.read(git, [head for _, head in heads], old)
-    touched = trees.changing_attributes(git, [(graph.base_of(head, old), head) for _, head in heads])
+    graph = Graph.read(git, [head for _, head in lanes], old)
+    touched = trees.changing_attributes(git, [(graph.base_of(head, old), head) for _, head in lanes])
     tip = old
     contained = frozenset[str]()
-    for number, (lane, head) in enumerate(heads):
-        # What others have brought already, or the target has, needs no merge of its own.
-        if head in graph.parents and head not in contained:
-            tip = _chain(mission, engine, tip, (lane, head), heads[:number], settled, plain=not touched[number])
-        contained |= graph.reach(head)
+    with engine_for(mission.repo) as engine:
+        for number, (lane, head) in enumerate(lanes):
+            # What others have brought already, or the target has, needs no merge of its own.
+            if head in graph.parents and head not in contained:
+                tip = _chain(mission, engine, tip, (lane, head), lanes[:number], settled, plain=not touched[number])
+            contained |= graph.reach(head)
     tree = _judged_tree(mission, tip)
-    named = tuple((lane.lane_id, head) for lane, head in heads)
+    named = tuple((lane.lane_id, head) for lane, head in lanes)
     key = hashlib.sha256(json.dumps([old, named, tree]).encode()).hexdigest()
-    return Candidate(mission, key, target, old, tip, tip, tree, named)
+    return Candidate(mission, key, f"refs/heads/{mission.target}", old, tip, tip, tree, named)
 
 
 def squashed(candidate: Candidate) -> Candidate:
@@ -75,51 +64,6 @@ def squashed(candidate: Candidate) -> Candidate:
     with engine_for(candidate.mission.repo) as engine:
         tip = engine.commit(tree, candidate.old, message, source="squash")
     return evolve(candidate, tip=tip, strategy=SQUASH)
-
-
-def lane_heads(mission: Mission) -> list[tuple[Lane, str]]:
-    """The lanes that have a branch and work that is not closed, with their commits, each after the lanes it depends on."""
-    git = mission.repo.git
-    refs = dict(
-        line.split(" ", 1)
-        for line in git.lines(
-            "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", f"refs/heads/{mission.branch}-lane-*"
-        )
-    )
-    state = State.load(mission)
-    lanes = sorted(require_lanes(mission).lanes, key=lambda lane: (lane.group, len(lane.lane_id), lane.lane_id))
-    return [(lane, refs[lane.branch]) for lane in lanes if lane.branch in refs and not is_closed(state, lane)]
-
-
-def is_closed(state: State, lane: Lane) -> bool:
-    """Landed before, or cancelled: nothing of it may come again, or at all."""
-    return all(state.lane(wp_id) in CLOSED for wp_id in lane.wp_ids)
-
-
-def conflicts_between(mission: Mission) -> list[dict[str, object]]:
-    """Every pair of lanes, and every lane with the target: whether they merge, and where not."""
-    target = mission.repo.git.commit_of(f"refs/heads/{mission.target}")
-    named = [
-        *((lane.lane_id, head) for lane, head in lane_heads(mission)),
-        *([(mission.target, target)] if target else []),
-    ]
-    pairs: list[dict[str, object]] = []
-    for number, (one, head) in enumerate(named):
-        for other, other_head in named[number + 1 :]:
-            paths = trees.merge(trees.beside(mission.repo, head), head, other_head)[1]
-            pairs.append({"a": one, "b": other, "clean": not paths, "paths": list(paths)})
-    return pairs
-
-
-def forecast(mission: Mission) -> Forecast:
-    """Whether the chain of all lanes merges as they are now. A question runs nobody's hooks."""
-    try:
-        _build(mission, Aside(mission.repo))
-    except GitError:
-        raise
-    except KittyError as error:
-        return Forecast(False, ({"message": error.message, **error.details},))
-    return Forecast(True)
 
 
 def _chain(
@@ -145,14 +89,15 @@ def _chain(
         return engine.join(_with_records_of(mission, tip, head), tip, head, message)
     if conflicts:
         others = [other for other, its_head in before if engine.conflicts(its_head, head)]
-        source = others[0].branch if others else mission.target
-        with_whom = f"{others[0].lane_id} ({', '.join(others[0].wp_ids)})" if others else mission.target
-        last = lane.wp_ids[-1]
+        causes = others[:1]
+        if not others and not engine.conflicts(f"refs/heads/{mission.target}", head):
+            # It fits each of them, and not all of them together.
+            others = causes = [other for other, _ in before]
+        named = " and ".join(f"{one.lane_id} ({', '.join(one.wp_ids)})" for one in causes) or mission.target
         raise KittyError(
             "MERGE_CONFLICT",
-            f"{lane.lane_id} ({', '.join(lane.wp_ids)}) conflicts with {with_whom} in {', '.join(conflicts[:5])}",
-            f"settle it where it lands: kitty merge; or in its lane: "
-            f"kitty reopen {last} --reason R, git merge {source}, kitty submit {last}",
+            f"{lane.lane_id} ({', '.join(lane.wp_ids)}) conflicts with {named} in {', '.join(conflicts[:5])}",
+            f"settle it where it lands: kitty merge; or in its lane: {settle(State.load(mission), lane, causes)}",
             lane=lane.lane_id,
             wp_ids=list(lane.wp_ids),
             paths=list(conflicts),

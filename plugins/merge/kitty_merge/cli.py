@@ -18,12 +18,13 @@ from kitty_host.records import Candidate, Lane
 from kitty_host.report import counted, note
 from kitty_host.state import State
 from kitty_merge import settlement
-from kitty_merge.candidate import SQUASH, conflicts_between, squashed
+from kitty_merge.candidate import SQUASH, squashed
 from kitty_merge.cleanup import remove_worktrees
 from kitty_merge.exchange import default_remote, exchange, push_landing
 from kitty_merge.intent import Conflict, Intent
 from kitty_merge.journal import merge_lock, unfinished
 from kitty_merge.landing import rehearse
+from kitty_merge.preview_cli import show_preview
 from kitty_merge.receipt import landing_of, receipt, verify
 from kitty_merge.recovery import recover
 from kitty_merge.undo import Undone, undo
@@ -40,7 +41,7 @@ class Settings:
 
 @command("merge", mission=True, agent=True)
 @click.option("--strategy", type=click.Choice(["merge", "squash"]), help="How the lanes become history on the target.")
-@click.option("--preview", is_flag=True, help="Show which lanes conflict, and where. Changes nothing.")
+@click.option("--preview", is_flag=True, help="Show which lanes conflict, where and why. Changes nothing.")
 @click.option("--dry-run", is_flag=True, help="Build and check everything, and move nothing.")
 @click.option(
     "--resume", is_flag=True, help="Go on with what was interrupted or conflicted; plain `kitty merge` does so too."
@@ -74,7 +75,7 @@ def merge(
     if dry_run and (preview or resume or show_status or show_receipt):
         raise click.UsageError("--dry-run goes with a landing, --abort or --undo")
     if preview:
-        _preview(call)
+        show_preview(call)
     elif show_status:
         _status(call)
     elif show_receipt:
@@ -373,16 +374,6 @@ def _refuse_foreign_state(call: Invocation) -> None:
                 "finish or abort it with the tool that began it",
                 path=str(path),
             )
-
-
-def _preview(call: Invocation) -> None:
-    pairs = conflicts_between(call.mission)
-    lines = [f"{pair['a']:14} {pair['b']:14} {'clean' if pair['clean'] else _conflict(pair)}" for pair in pairs]
-    call.show({"schema": "kitty.preview/1", "pairs": pairs}, "\n".join(lines) or "No lane has a branch yet.")
-
-
-def _conflict(pair: dict[str, Any]) -> str:
-    return f"conflict in {', '.join(pair['paths'])}"
 
 
 def _status(call: Invocation) -> None:

@@ -16,9 +16,9 @@ class Graph:
         self._reached: dict[str, frozenset[str]] = {}
 
     @classmethod
-    def read(cls, git: Git, tips: Iterable[str], base: str) -> Graph:
-        """Everything that these commits contain and the base does not: one process."""
-        asked = "\n".join([*dict.fromkeys(tips), f"^{base}"])
+    def read(cls, git: Git, tips: Iterable[str], *bases: str) -> Graph:
+        """Everything that these commits contain and the bases do not: one process."""
+        asked = "\n".join([*dict.fromkeys(tips), *(f"^{base}" for base in bases)])
         # What is on another machine only is not here to be read.
         options = ("--topo-order", "--parents", "--ignore-missing", "--stdin")
         lines = git.lines("rev-list", *options, stdin=f"{asked}\n".encode())

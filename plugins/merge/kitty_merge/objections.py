@@ -9,8 +9,8 @@ from kitty_host.lanes import plan_ref, require_lanes
 from kitty_host.ledger.machine import APPROVED, CANCELED, SETTLED
 from kitty_host.records import Candidate, Lane
 from kitty_host.state import State
-from kitty_merge.candidate import is_closed
 from kitty_merge.graph import Graph
+from kitty_merge.heads import is_closed
 
 
 def objections(candidate: Candidate) -> Iterator[Finding]:

@@ -52,11 +52,17 @@ def kitty_submission(package: "Package", mission: "Mission") -> "Submission":
 
 
 @hookimpl(trylast=True)
-def kitty_forecast(mission: "Mission") -> "Forecast":
+def kitty_forecast(mission: "Mission") -> "Forecast | None":
     """Whether the lanes fit together now."""
-    from kitty_merge.candidate import forecast
+    from kitty_merge.heads import read_heads
 
-    return forecast(mission)
+    heads = read_heads(mission)
+    if not heads.branches:
+        # So it is in many missions for long, and a status is asked for often.
+        return None
+    from kitty_merge.preview import forecast
+
+    return forecast(mission, heads)
 
 
 @hookimpl(trylast=True)

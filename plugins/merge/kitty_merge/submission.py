@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import stat
 
-from kitty_host.api import Finding, KittyError
+from kitty_host.api import KittyError
 from kitty_host.git import Git
 from kitty_host.lanes import PLANNING, require_lanes
-from kitty_host.ledger.machine import CLOSED
 from kitty_host.mission import Mission
 from kitty_host.packages import Package
 from kitty_host.records import Lane, Lanes, Submission
 from kitty_host.state import State
 from kitty_merge import trees
+from kitty_merge.leases import trespasses
 from kitty_merge.own_records import is_record
 from kitty_merge.paths import owns
 from kitty_merge.workspace import approved_head, base_for, is_on_branch, needed_commits, planning_base, worktree_path
@@ -36,8 +36,10 @@ def submission(package: Package, mission: Mission) -> Submission:
     known = {planning_base(mission, lanes), *needed_commits(state, package)}
     known |= {commit for other in lane.wp_ids if other != package.wp_id and (commit := state.approved_commit(other))}
     commits = tuple(git.lines("rev-list", "--reverse", head, "--not", *sorted(known)))
-    paths = sorted({path for commit in commits for path in git.paths_of(commit)})
-    return Submission(package.wp_id, head, commits, tuple(paths), tuple(_trespasses(state, lanes, lane, paths)))
+    changed = git.paths_of(commits)
+    paths = sorted({path for found in changed.values() for path in found})
+    findings = [one.finding() for one in trespasses(state, lanes, lane, head, changed)]
+    return Submission(package.wp_id, head, commits, tuple(paths), tuple(findings))
 
 
 def _lane_head(package: Package, mission: Mission, lane: Lane) -> str:
@@ -63,26 +65,6 @@ def _lane_head(package: Package, mission: Mission, lane: Lane) -> str:
             paths=[record[3:] for record in dirty],
         )
     return head
-
-
-def _trespasses(state: State, lanes: Lanes, own: Lane, paths: list[str]) -> list[Finding]:
-    """Paths that another live lane holds the lease of."""
-    found: list[Finding] = []
-    for lane in lanes.lanes:
-        if lane.lane_id == own.lane_id or all(state.lane(wp_id) in CLOSED for wp_id in lane.wp_ids):
-            continue
-        for path in paths:
-            if owns(lane.write_scope, path) and not owns(own.write_scope, path):
-                found.append(
-                    Finding(
-                        "LEASE",
-                        f"{path} belongs to {lane.lane_id}",
-                        f"leave it to {', '.join(lane.wp_ids)}",
-                        "warn",
-                        path,
-                    )
-                )
-    return found
 
 
 # Planning artefacts: ADR 0004

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,29 +50,67 @@ def pathless_conflict(ours: str, theirs: str) -> KittyError:
 
 
 def beside(repo: Repo, commit: str) -> Git:
-    """Git in a directory that holds a commit's attributes and nothing else.
+    """Git in a directory that holds a commit's attributes and nothing else."""
+    place = place_with(repo, repo.git, attributes(repo.git, [commit])[commit])
+    return Git(place, standing_in(repo, place))
 
-    Merging reads them from the files of the working directory alone. In the user's checkout those are another branch's, or not committed.
+
+_READ_BY_MERGING = ("**/.gitattributes", ".gitmodules")
+
+
+def attributes(git: Git, commits: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The files that merging reads, path to blob, of each commit.
+
+    Two processes, however many commits: of all but the first, only what differs from it is read.
     """
-    found = dict(_attributes(repo.git, commit))
+    first, *others = dict.fromkeys(commits)
+    found = {first: dict(_attributes(git, first))}
+    found |= {commit: dict(found[first]) for commit in others}
+    differing = changes_between(git, [(first, commit) for commit in others], *_READ_BY_MERGING)
+    for commit, changes in zip(others, differing, strict=True):
+        for change in changes:
+            if change.new is not None and change.new.mode.startswith("100"):
+                found[commit][change.path] = change.new.blob
+            else:
+                found[commit].pop(change.path, None)
+    return found
+
+
+def _attributes(git: Git, commit: str) -> Iterator[tuple[str, str]]:
+    for record in git.records("ls-tree", "-r", "-z", "--full-tree", commit):
+        # One look at each of what may be very many.
+        if record.endswith((".gitattributes", ".gitmodules")):
+            described, _, path = record.partition("\t")
+            mode, _, blob = described.split(" ")
+            if _is_read(path, mode):
+                yield path, blob
+
+
+def _is_read(path: str, mode: str) -> bool:
+    # Git follows no link to attributes.
+    return mode.startswith("100") and (path == ".gitmodules" or path.rpartition("/")[2] == ".gitattributes")
+
+
+def place_with(repo: Repo, git: Git, found: Mapping[str, str]) -> Path:
+    """A directory that holds these attributes, which `git` can read, and nothing else.
+
+    Merging takes them from the files of the working directory alone. In the user's checkout those are another branch's, or not committed.
+    """
     sweep(repo.cache / "attributes")
     place = repo.cache / "attributes" / hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
     if not place.is_dir():
-        _fill(repo.git, place, found)
-    return Git(place, {"GIT_DIR": str(repo.common), "GIT_WORK_TREE": str(place)})
+        _fill(git, place, found)
+    return place
 
 
 def changing_attributes(git: Git, pairs: Sequence[tuple[str, str]]) -> list[bool]:
     """Of pairs of commits, whether the second one has other attributes than the first."""
-    return [bool(changes) for changes in changes_between(git, pairs, "**/.gitattributes", ".gitmodules")]
+    return [bool(changes) for changes in changes_between(git, pairs, *_READ_BY_MERGING)]
 
 
-def _attributes(git: Git, commit: str) -> Iterator[tuple[str, str]]:
-    for record in git.run("ls-tree", "-r", "-z", "--full-tree", commit).stdout.split(b"\0"):
-        # Git follows no link to attributes.
-        if record.endswith((b"/.gitattributes", b"\t.gitattributes", b"\t.gitmodules")) and record.startswith(b"100"):
-            described, _, path = record.decode(errors="surrogateescape").partition("\t")
-            yield path, described.split(" ")[2]
+def standing_in(repo: Repo, place: Path) -> dict[str, str]:
+    """The environment in which Git takes such a directory for its checkout."""
+    return {"GIT_DIR": str(repo.common), "GIT_WORK_TREE": str(place)}
 
 
 def _fill(git: Git, place: Path, files: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,35 @@ class Yard:
         """Work and approval in one."""
         self.work(wp_id, content, path=path)
         return self.approve(wp_id)
+
+    def fit_in_pairs_only(self) -> None:
+        """Three lanes, approved, of which any two merge and all three do not.
+
+        The first renames a file. It is taken for that file as long as enough of it is the same: either of the others leaves enough, the
+        first two together do not, and for the third one the file is gone then.
+        """
+        lines = [f"line {number} of the file\n" for number in range(20)]
+
+        def changed(*numbers: int) -> str:
+            return "".join(f"another {number}\n" if number in numbers else line for number, line in enumerate(lines))
+
+        self.project.commit("old.txt", changed())
+        self.plan(*(self.package(wp_id) for wp_id in ("WP01", "WP02", "WP03")))
+        there = self.start("WP01").path
+        self.project.git("mv", "old.txt", "new.txt", where=there)
+        self.project.git("commit", "--quiet", "-m", "rename", where=there)
+        self.finish("WP01", changed(*range(8)), path="new.txt")
+        self.finish("WP02", changed(*range(10, 17)), path="old.txt")
+        self.finish("WP03", changed(19), path="old.txt")
+
+    def settle(self, wp_id: str, hint: str) -> None:
+        """What the way out of a conflict says: its merges in the worktree, where conflicts end as this lane has it, and the approval."""
+        merges = re.findall(r"git merge (\S+?)[,;]", hint)
+        assert merges, hint
+        there = self.start(wp_id).path
+        for branch in merges:
+            self.project.git("merge", "--quiet", "--no-edit", "-X", "ours", branch, where=there)
+        self.approve(wp_id)
 
     def lane_of(self, wp_id: str) -> str:
         """The ledger's word on it."""

@@ -9,7 +9,7 @@ import pytest
 from kitty_host.api import KittyError
 from kitty_host.lanes import require_lanes, write_lanes
 from kitty_merge.account import account
-from kitty_merge.candidate import build, conflicts_between, squashed
+from kitty_merge.candidate import build, squashed
 from kitty_merge.objections import objections
 from kitty_merge.workspace import worktree_path
 
@@ -59,14 +59,13 @@ def test_lanes_that_conflict_refuse_and_name_lane_and_paths(yard: Yard) -> None:
     assert "git merge " + yard.branch("WP01") in caught.value.hint
 
 
-def test_the_preview_tells_every_pair(yard: Yard) -> None:
-    yard.plan(yard.package("WP01"), yard.package("WP02"), yard.package("WP03"))
-    yard.finish("WP01", "one\n", path="shared.txt")
-    yard.finish("WP02", "two\n", path="shared.txt")
-    yard.finish("WP03")
-    unclean = [(pair["a"], pair["b"], pair["paths"]) for pair in conflicts_between(yard.mission) if not pair["clean"]]
-    assert unclean == [("lane-a", "lane-b", ["shared.txt"])]
-    assert len(conflicts_between(yard.mission)) == 6
+def test_lanes_that_fit_each_other_and_not_together_refuse_and_name_them_all(yard: Yard) -> None:
+    yard.fit_in_pairs_only()
+    with pytest.raises(KittyError, match=r"lane-c \(WP03\) conflicts with lane-a \(WP01\) and lane-b \(WP02\) in") as caught:
+        build(yard.mission)
+    assert caught.value.details["others"] == ["lane-a", "lane-b"]
+    yard.settle("WP03", caught.value.hint)
+    build(yard.mission)
 
 
 def test_nothing_objects_to_approved_work(yard: Yard) -> None:

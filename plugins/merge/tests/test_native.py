@@ -15,8 +15,10 @@ from kitty_host.git import GitError
 from kitty_host.repo import Repo
 from kitty_host.testing import Project, Result
 from kitty_merge import trees
-from kitty_merge.candidate import build, conflicts_between, forecast
+from kitty_merge.candidate import build
 from kitty_merge.engine import HOOKS, demands, engine_for
+from kitty_merge.heads import read_heads
+from kitty_merge.preview import forecast
 from kitty_merge.scratch import directory, remove_scratches, scratch
 
 if TYPE_CHECKING:
@@ -151,8 +153,9 @@ def test_a_question_runs_nobodys_hooks(yard: Yard) -> None:
     ready(yard)
     for name in HOOKS:
         hook(yard, name, REFUSES)
-    assert forecast(yard.mission).clean
-    assert all(pair["clean"] for pair in conflicts_between(yard.mission))
+    foretold = forecast(yard.mission, read_heads(yard.mission))
+    assert foretold is not None
+    assert foretold.clean
     assert yard.project.process("merge", "--preview").stderr == ""
     assert not directory(yard.mission.repo).exists()
 
@@ -296,7 +299,7 @@ def test_an_error_of_git_is_no_conflict(yard: Yard) -> None:
 
 def forecast_of_a_broken_lane(yard: Yard, orphan: str) -> None:
     yard.project.git("update-ref", f"refs/heads/{yard.branch('WP01')}", orphan)
-    forecast(yard.mission)
+    forecast(yard.mission, read_heads(yard.mission))
 
 
 def test_a_submodule_that_two_lanes_move_forward_is_at_the_newer_commit(

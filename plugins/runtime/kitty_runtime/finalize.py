@@ -76,7 +76,9 @@ def _rides_along(mission: Mission) -> list[Finding]:
     if git.commit_of(f"refs/heads/{mission.target}") is None:
         return []
     commits = git.lines("rev-list", "HEAD", "--not", f"refs/heads/{mission.target}")
-    others = [one for one in commits if any(not path.startswith(f"{own}/") for path in git.paths_of(one))]
+    others = [
+        one for one, paths in git.paths_of(commits).items() if any(not path.startswith(f"{own}/") for path in paths)
+    ]
     if not others:
         return []
     subject = inert(git.out("log", "-1", "--format=%s", others[0]), prose=True)

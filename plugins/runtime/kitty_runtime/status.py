@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
 from kitty_host.inert import inert
 from kitty_host.lanes import lane_ids
+from kitty_host.plugins import PluginFault
+from kitty_host.report import note
 from kitty_host.state import State
+
+if TYPE_CHECKING:
+    from kitty_host.records import Forecast
+
+_SHOWN = 3
+"""How many paths of a conflict are named."""
 
 
 @command("status", mission=True)
@@ -21,6 +31,8 @@ def status(call: Invocation, everything: bool) -> None:
     everything = everything or (empty and not (call.selector or call.feature))
     states = [State.load(mission) for mission in call.missions] if everything else [call.state()]
     rows = [_row(state) for state in states]
+    if not everything and states[0].is_open and any(package["lane_id"] for package in rows[0]["packages"]):
+        rows[0]["forecast"] = _forecast(call, states[0])
     call.show(
         {"schema": "kitty.status/1", "missions": rows}, "\n\n".join(_told(row) for row in rows) or "No missions yet."
     )
@@ -59,7 +71,32 @@ def _row(state: State) -> dict[str, Any]:
             "percent": progress.percent,
         },
         "findings": [finding._asdict() for finding in [*mission.ledger.findings(), *mission.package_findings]],
+        "forecast": None,
     }
+
+
+def _forecast(call: Invocation, state: State) -> dict[str, Any] | None:
+    """Whether the lanes would land as they are; None where there is nothing to say. A failure is said on standard error."""
+    try:
+        found: Forecast | None = call.plugins.first("kitty_forecast", mission=state.mission)
+    except (KittyError, PluginFault) as error:
+        note(f"No forecast: {error}")
+        return None
+    return {**found._asdict(), "conflicts": [dict(one) for one in found.conflicts]} if found else None
+
+
+def _foretold(forecast: dict[str, Any]) -> Iterator[str]:
+    """What will go wrong: the first conflict, and its way out."""
+    conflicts = forecast["conflicts"]
+    if forecast["clean"] is None:
+        yield f"  no forecast: {forecast['reason']}"
+    elif conflicts:
+        one, more = conflicts[0], len(conflicts) - 1
+        where = [f"{inert(path, prose=True)} ({one['kinds'][path]})" for path in one["paths"]]
+        named = ", ".join(where[:_SHOWN]) + (f" and {len(where) - _SHOWN} more" if len(where) > _SHOWN else "")
+        rest = f"; {more} more: kitty merge --preview" if more else ""
+        yield f"  {one['lane']} will conflict with {' and '.join(one['others'])} in {named}{rest}"
+        yield f"    {one['hint']}"
 
 
 def _told(row: dict[str, Any]) -> str:
@@ -75,4 +112,5 @@ def _told(row: dict[str, Any]) -> str:
             f"  {package['wp_id']}  {package['lane']:12} {package['lane_id'] or '-':14} {package['title']}{who}{after}"
         )
     lines += [f"  {finding['code']}: {finding['message']}" for finding in row["findings"]]
+    lines += _foretold(row["forecast"]) if row["forecast"] else []
     return "\n".join(lines)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -83,3 +85,103 @@ print(*sys.modules)
     )
     heavy = {"attr", "cattrs", "ruamel.yaml", "importlib.metadata", "asyncio", "hashlib", "random", "msgspec", "shutil"}
     assert heavy.isdisjoint(done.stdout.splitlines()[-1].split())
+
+
+# The forecast
+
+Prophet = Callable[[str], None]
+CONFLICT = """{
+    "lane": "lane-b", "others": ["lane-a"], "paths": ["a\\n.txt", "b", "c", "d"],
+    "kinds": {"a\\n.txt": "contents", "b": "binary", "c": "add/add", "d": "other"}, "hint": "merge it",
+}"""
+
+
+@pytest.fixture
+def prophet(road: Road, install_plugin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Prophet:
+    """A plugin whose forecast is an expression."""
+
+    def make(expression: str) -> None:
+        source = "from kitty_host.api import KittyError, hookimpl\n\n@hookimpl\ndef kitty_forecast(mission):\n"
+        source += f"    from kitty_host.records import Forecast\n    return {expression}\n"
+        install_plugin("prophet", source)
+        monkeypatch.setenv("KITTY_PLUGINS", "runtime,lanes,prophet")
+
+    return make
+
+
+def foretold(road: Road, *arguments: str) -> Any:
+    return road("status", *arguments)["missions"][0]["forecast"]
+
+
+def added(road: Road) -> list[str]:
+    """The lines that the forecast adds to the text."""
+    return road.project.kitty("status").stdout.splitlines()[3:]
+
+
+def test_a_conflict_is_told_in_two_lines_with_its_way_out(road: Road, prophet: Prophet) -> None:
+    road.planned()
+    prophet(f"Forecast(False, ({CONFLICT}, {CONFLICT}))")
+    found = foretold(road)
+    assert (found["clean"], len(found["conflicts"]), found["conflicts"][0]["lane"]) == (False, 2, "lane-b")
+    assert added(road) == [
+        "  lane-b will conflict with lane-a in a .txt (contents), b (binary), c (add/add) and 1 more; 1 more: kitty merge --preview",
+        "    merge it",
+    ]
+
+
+def test_where_all_is_well_or_nobody_can_say_the_text_is_as_short(road: Road, prophet: Prophet) -> None:
+    road.planned()
+    assert foretold(road) is None
+    assert added(road) == []
+    prophet("Forecast(True)")
+    assert foretold(road) == {"clean": True, "conflicts": [], "reason": ""}
+    assert added(road) == []
+
+
+def test_a_forecast_that_nobody_can_make_says_why(road: Road, prophet: Prophet) -> None:
+    road.planned()
+    prophet("Forecast(None, reason='Git is too old')")
+    assert foretold(road) == {"clean": None, "conflicts": [], "reason": "Git is too old"}
+    assert added(road) == ["  no forecast: Git is too old"]
+
+
+def test_nothing_to_say_is_null(road: Road, prophet: Prophet) -> None:
+    road.planned()
+    prophet("None")
+    assert foretold(road) is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("1 / 0", "No forecast: plugin prophet: kitty_forecast failed: ZeroDivisionError: division by zero"),
+        ("exit()", "No forecast: plugin prophet: kitty_forecast failed: SystemExit: None"),
+        ("(_ for _ in ()).throw(KittyError('GIT_FAILED', 'no'))", "No forecast: GIT_FAILED: no"),
+    ],
+)
+def test_a_forecast_that_fails_is_said_and_the_rest_is_shown(
+    road: Road, prophet: Prophet, expression: str, said: str
+) -> None:
+    road.planned()
+    prophet(expression)
+    done = road.project.kitty("status", "--json")
+    assert (done.exit_code, done.stderr.splitlines()) == (0, [said])
+    assert done.json["missions"][0]["forecast"] is None
+    assert len(road.project.kitty("status").stdout.splitlines()) == 3
+
+
+def test_only_the_one_mission_that_is_open_and_has_lanes_is_asked_about(road: Road, prophet: Prophet) -> None:
+    prophet("print('asked') or Forecast(True)")
+
+    def asked(*arguments: str) -> bool:
+        return "asked" in road.project.kitty("status", *arguments).stderr
+
+    road("mission", "create", "other")
+    assert not asked(), "there are no lanes yet"
+    (road.mission.directory / "meta.json").unlink()
+    road.planned()
+    assert asked()
+    assert not asked("--all")
+    assert foretold(road, "--all") is None
+    road("cancel", "WP01", "--reason", "no")
+    assert not asked(), "it is closed"
