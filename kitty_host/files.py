@@ -28,7 +28,7 @@ _WAITING = 2
 
 def temporary(directory: Path) -> Path:
     """A name for a file that will be renamed or removed; it says whose it is, for `sweep`."""
-    return directory / f"{TEMPORARY_PREFIX}{_namespace()}-{os.getpid()}-{os.urandom(6).hex()}"
+    return directory / f"{TEMPORARY_PREFIX}{namespace()}-{os.getpid()}-{os.urandom(6).hex()}"
 
 
 def sweep(directory: Path) -> None:
@@ -46,8 +46,8 @@ def sweep(directory: Path) -> None:
 
 def _may_run(path: Path) -> bool:
     """Whether the process that a temporary file is named after may still want it."""
-    namespace, _, rest = path.name.removeprefix(TEMPORARY_PREFIX).partition("-")
-    if namespace != _namespace():
+    home, _, rest = path.name.removeprefix(TEMPORARY_PREFIX).partition("-")
+    if home != namespace():
         # The process ids of another container mean nothing here; no write takes as long as this.
         return time.time() - path.lstat().st_mtime < _LONG_AGO
     try:
@@ -59,7 +59,7 @@ def _may_run(path: Path) -> bool:
     return True
 
 
-def _namespace() -> str:
+def namespace() -> str:
     """What process ids are unique in: "0" where the system has no such thing."""
     try:
         return str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
@@ -69,20 +69,21 @@ def _namespace() -> str:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into the refusals `DISK_FULL` and `READ_ONLY`; other errors pass."""
+    """Turn a full or read-only disk into the refusals `DISK_FULL` and `READ_ONLY`; other errors pass.
+
+    A file that may not grow any more (`ulimit -f`) is a full disk too.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise KittyError(
                 "DISK_FULL", f"no space left to write {path}", "free some space and run it again"
             ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise KittyError(
-                "READ_ONLY",
-                f"{path} cannot be written: {error.strerror}",
-                "make it writable for this user and run it again",
-            ) from error
+            from kitty_host.disks import read_only
+
+            raise read_only(path, error) from error
         raise
 
 
@@ -316,12 +317,18 @@ def open_contained(root: Path, relative: str) -> int:
 
 @contextlib.contextmanager
 def lock(
-    path: Path, *, wait_seconds: float | None = None, purpose: str = "", waiting: Callable[[], None] | None = None
+    path: Path,
+    *,
+    wait_seconds: float | None = None,
+    purpose: str = "",
+    waiting: Callable[[], None] | None = None,
+    sign: bool = False,
 ) -> Iterator[None]:
     """Hold an exclusive lock on a lock file, across processes; released by the kernel when the holder dies.
 
     On POSIX this is `flock`, the call that spec-kitty's lock library makes on the same files. `wait_seconds` None waits for ever,
     0 does not wait; when the time is over: `LOCK_HELD`. `waiting` is called once, from a thread of its own, when it takes long.
+    `sign` writes into the file who holds it, so that whoever is refused can say for how long; never into one that the peer takes too.
     """
     if sys.platform == "win32":
         from filelock import FileLock, Timeout
@@ -337,9 +344,28 @@ def lock(
     while (descriptor := _take(path, deadline, purpose, waiting)) is None:
         pass
     try:
+        if sign:
+            _sign(descriptor)
         yield
     finally:
+        if sign:
+            _take_back(descriptor)
         os.close(descriptor)
+
+
+def _sign(descriptor: int) -> None:
+    """Not synced: after a crash of the machine nobody holds anything. Where it cannot be written the lock is held all the same."""
+    from kitty_host.holders import signature
+
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, signature())
+
+
+def _take_back(descriptor: int) -> None:
+    """While it is still locked, so that nobody finds the signature of one who has let go."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
 
 
 def _take(path: Path, deadline: float | None, purpose: str, waiting: Callable[[], None] | None) -> int | None:
@@ -353,18 +379,11 @@ def _take(path: Path, deadline: float | None, purpose: str, waiting: Callable[[]
             make_directory(path.parent)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if deadline is None:
-                    with _told(waiting):
-                        fcntl.flock(descriptor, fcntl.LOCK_EX)
-                    break
-                if time.monotonic() >= deadline:
-                    raise _held(path, purpose) from None
-                time.sleep(0.02)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with _told(waiting):
+                _wait(path, descriptor, deadline, purpose)
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
@@ -375,12 +394,35 @@ def _take(path: Path, deadline: float | None, purpose: str, waiting: Callable[[]
     return None
 
 
+def _wait(path: Path, descriptor: int, deadline: float | None, purpose: str) -> None:
+    import fcntl
+
+    if deadline is None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return
+    while True:
+        if time.monotonic() >= deadline:
+            raise _held(path, purpose) from None
+        time.sleep(0.02)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+
+
 def _held(path: Path, purpose: str) -> KittyError:
+    from kitty_host.holders import holder_of
+
+    holder, what = holder_of(path), purpose or path.name
+    seconds = holder.seconds if holder else None
     return KittyError(
         "LOCK_HELD",
-        f"another process holds {purpose or path.name}",
+        f"{holder or 'another process'} holds {what}"
+        if seconds is None
+        else f"{holder} has had {what} for {seconds} s",
         "wait for it to end and run this again",
         lock=str(path),
+        pid=holder.pid if holder else None,
+        age_seconds=seconds,
     )
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import signal
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -31,19 +33,27 @@ _LOCAL_VARIABLES = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
+_FULL = r"No space left on device|Out of diskspace|Disk quota exceeded|File too large"
+_TOO_LARGE = getattr(signal, "SIGXFSZ", 0)
+_HARDLY_ANY = 1 << 20
+"""Bytes."""
 
 
 class GitError(KittyError):
-    """A Git command that failed: `GIT_FAILED`, or `DISK_FULL` and `READ_ONLY` where Git says so."""
+    """A Git command that failed: `GIT_FAILED`, or `DISK_FULL` and `READ_ONLY` where Git says so.
 
-    def __init__(self, arguments: Sequence[str], status: int, stderr: str) -> None:
+    Of a write that failed Git often does not say why; `full` is whether there is hardly any room where it wrote.
+    """
+
+    def __init__(self, arguments: Sequence[str], status: int, stderr: str, *, full: bool = False) -> None:
         lines = [line for line in stderr.strip().splitlines() if line]
         # What Git adds behind its complaint is advice for somebody who typed the command.
         told = [line for line in lines if line.startswith(("fatal: ", "error: "))] or lines[-1:]
-        last = told[0] if told else f"exit {status}"
+        last = (told or ["a file would be too large" if status == -_TOO_LARGE else f"exit {status}"])[0]
         command = "git " + " ".join(arguments)
         code, hint = "GIT_FAILED", f"run it by hand to see more: {command}"
-        if "No space left on device" in stderr:
+        unwritten = full and re.search(r"(couldn't|could not|unable to|failed to) write|write error", stderr)
+        if unwritten or re.search(_FULL, stderr) or status == -_TOO_LARGE:
             code, hint = "DISK_FULL", "free some space and run it again"
         elif "Read-only file system" in stderr or "insufficient permission" in stderr:
             code, hint = "READ_ONLY", "make the repository writable for this user and run it again"
@@ -77,14 +87,22 @@ class Git:
             environment["GIT_LITERAL_PATHSPECS"] = "1"
         environment.update(self._extra)
         done = self._start(["-c", "core.quotePath=false", *arguments], environment, stdin, inherit=False)
-        return _checked(done, arguments, ok)
+        return self._checked(done, arguments, ok)
 
     def commit(self, *arguments: str, paths: Sequence[str] = ()) -> None:
         """`git commit`, of these paths alone if any are given, with the user's hooks in the environment that Git gives to them."""
         command = ["commit", "--quiet", *arguments]
         if paths:
             command += ["--only", "--", *(f":(top,literal){path}" for path in paths)]
-        _checked(self._start(command, {**_environment(), **self._extra}, None, inherit=False), command, (0,))
+        self._checked(self._start(command, {**_environment(), **self._extra}, None, inherit=False), command, (0,))
+
+    def _checked(
+        self, done: subprocess.CompletedProcess[bytes], arguments: Sequence[str], ok: Iterable[int]
+    ) -> subprocess.CompletedProcess[bytes]:
+        if done.returncode not in ok:
+            told = (done.stderr or b"").decode(errors="replace")
+            raise GitError(arguments, done.returncode, told, full=self._is_full())
+        return done
 
     def _start(
         self, arguments: Sequence[str], environment: Mapping[str, str], stdin: bytes | None, inherit: bool
@@ -107,6 +125,15 @@ class Git:
                     "WORKSPACE_ROOT_NOT_FOUND", f"{self.directory} is not a directory", "go to a directory that exists"
                 ) from error
             raise KittyError("GIT_TOO_OLD", "git is not installed", "install Git 2.38 or later") from error
+
+    def _is_full(self) -> bool:
+        from kitty_host.disks import free_bytes
+
+        try:
+            free = free_bytes(self.directory)
+        except OSError:
+            return False
+        return free is not None and free < _HARDLY_ANY
 
     def hook(self, name: str, *arguments: str, directory: Path | None = None) -> bool:
         """Run the user's hook `name`, of another hooks directory if one is given; False where it refuses.
@@ -232,14 +259,6 @@ class Git:
         """The refs that are one of these, or below one, or fit one with stars; each with its object."""
         lines = self.lines("for-each-ref", "--format=%(objectname) %(refname)", *patterns)
         return {ref: commit for commit, _, ref in (line.partition(" ") for line in lines)}
-
-
-def _checked(
-    done: subprocess.CompletedProcess[bytes], arguments: Sequence[str], ok: Iterable[int]
-) -> subprocess.CompletedProcess[bytes]:
-    if done.returncode not in ok:
-        raise GitError(arguments, done.returncode, (done.stderr or b"").decode(errors="replace"))
-    return done
 
 
 def _environment() -> dict[str, str]:

@@ -6,6 +6,7 @@ the canonical checkout, wherever the command was started.
 
 from __future__ import annotations
 
+import shlex
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +47,13 @@ class Repo:
             )
         except GitError as error:
             raise _not_a_repository(directory, error.stderr) from error
-        paths = [Path(line) for line in answers.stdout.decode(errors="surrogateescape").split("\n")[:-1]]
+        lines = answers.stdout.decode(errors="surrogateescape").split("\n")[:-1]
+        if lines[:1] == ["--path-format=absolute"]:
+            # What Git does not know it repeats.
+            raise KittyError(
+                "GIT_TOO_OLD", f"Git {'.'.join(map(str, git.version))} is too old", "install Git 2.38 or later"
+            )
+        paths = [Path(line) for line in lines]
         if len(paths) < 2:
             raise _not_a_repository(directory, answers.stderr.decode(errors="replace"))
         common, git_directory, *rest = paths
@@ -157,9 +164,26 @@ def _canonical(git: Git, common: Path) -> Path:
         "REPO_BARE",
         f"{common} {'is bare' if bare else 'is no checkout'} and has "
         f"{'several worktrees' if candidates else 'no worktree'} that could be the canonical one",
-        f"run in the worktree that shall be it: mkdir -p {recorded.parent} && git rev-parse --show-toplevel > {recorded}",
+        _way_to_a_checkout(git, common, candidates, recorded)
+        if bare
+        else f"run in the worktree that shall be it: {_recording('$(git rev-parse --show-toplevel)', recorded)}",
         candidates=[str(tree) for tree in candidates],
     )
+
+
+def _way_to_a_checkout(git: Git, common: Path, candidates: list[Path], recorded: Path) -> str:
+    """A hint for a bare repository: make a worktree, or say which one counts."""
+    if candidates:
+        return f"say which one it is, for example: {_recording(str(candidates[0]), recorded)}"
+    head = git.run("-C", str(common), "symbolic-ref", "--quiet", "--short", "HEAD", ok=(0, 1))
+    branch = head.stdout.decode(errors="surrogateescape").strip() or "HEAD"
+    names = (common.with_suffix(""), *(common.parent / f"checkout-{number}" for number in range(1, 100)))
+    place = next(name for name in names if not name.exists())
+    return f"make one: git -C {shlex.quote(str(common))} worktree add {shlex.quote(str(place))} {shlex.quote(branch)}"
+
+
+def _recording(place: str, recorded: Path) -> str:
+    return f'mkdir -p {shlex.quote(str(recorded.parent))} && echo "{place}" > {shlex.quote(str(recorded))}'
 
 
 def _git_directory(git: Git, place: Path) -> Path:

@@ -12,6 +12,7 @@ import importlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -107,6 +108,17 @@ class Project:
             env={**os.environ, **(environment or {})},
         )
         return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def killed(self, *arguments: str, at: str, ref: str = "refs/heads/main") -> None:
+        """Run a command that is killed, with the Git that it runs, when Git's transaction on a ref is `prepared` or `committed`."""
+        place = self.git("rev-parse", "--path-format=absolute", "--git-path", "hooks/reference-transaction")
+        hook = self.write(place, f'#!/bin/sh\n[ "$1" = {at} ] && grep -q " {ref}$" && kill -9 0\nexit 0\n')
+        hook.chmod(0o755)
+        done = subprocess.run(
+            [sys.executable, "-m", "kitty_host", *arguments], cwd=self.root, capture_output=True, start_new_session=True
+        )
+        hook.unlink()
+        assert done.returncode == -signal.SIGKILL, done
 
     def mission(self, slug: str = "demo", packages: Sequence[Mapping[str, Any]] = (), **meta: Any) -> Any:
         """A committed mission with work-package files; returns the `Mission`. Each package is front matter, `work_package_id` first."""

@@ -63,6 +63,7 @@ def test_an_exit_code_that_is_an_answer_is_no_failure(git: Git) -> None:
     ("said", "code"),
     [
         ("fatal: write error: No space left on device", "DISK_FULL"),
+        ("fatal: sha1 file '.git/index.lock' write error. Out of diskspace", "DISK_FULL"),
         ("error: insufficient permission for adding an object to repository database", "READ_ONLY"),
         ("fatal: Unable to create 'index.lock': Read-only file system", "READ_ONLY"),
         ("fatal: something else", "GIT_FAILED"),
@@ -70,6 +71,15 @@ def test_an_exit_code_that_is_an_answer_is_no_failure(git: Git) -> None:
 )
 def test_a_full_or_read_only_disk_is_recognised_in_what_git_says(said: str, code: str) -> None:
     assert GitError(["add"], 128, said).code == code
+
+
+@pytest.mark.parametrize(
+    "said", ["error: unable to write file a.txt", "fatal: couldn't write '.git/refs/heads/main.lock'"]
+)
+def test_of_a_write_that_failed_without_a_reason_the_disk_is_asked(said: str) -> None:
+    assert GitError(["read-tree"], 128, said, full=True).code == "DISK_FULL"
+    assert GitError(["read-tree"], 128, said, full=False).code == "GIT_FAILED"
+    assert GitError(["read-tree"], 128, "fatal: bad revision", full=True).code == "GIT_FAILED"
 
 
 def test_git_speaks_english_whatever_the_user_speaks(git: Git, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -193,7 +194,9 @@ class Ledger:
         if self._elsewhere is not None:
             raise KittyError("MISSION_NOT_ADOPTED", _ELSEWHERE, self._adopt)
         purpose = f"the ledger of {self.live.parent.name}"
-        with lock(self.lock_file, wait_seconds=wait_seconds, purpose=purpose, waiting=lambda: _say_waiting(purpose)):
+        say = functools.partial(_say_waiting, self.lock_file, purpose)
+        # Not signed: the file is the peer's too. Who has it is known from the kernel.
+        with lock(self.lock_file, wait_seconds=wait_seconds, purpose=purpose, waiting=say):
             if mend:
                 self._mend()
             yield
@@ -489,7 +492,8 @@ def _parsed(line: bytes, path: Path, number: int, offset: int) -> Any:
         raise damaged(path, number, offset, line, error) from error
 
 
-def _say_waiting(purpose: str) -> None:
+def _say_waiting(lock_file: Path, purpose: str) -> None:
+    from kitty_host.holders import holder_of
     from kitty_host.report import note
 
-    note(f"Waiting for {purpose}: another process holds it …")
+    note(f"Waiting: {holder_of(lock_file) or 'another process'} holds {purpose} …")

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kitty_host.api import KittyError
+from kitty_host.disks import free_bytes, require_writable
 from kitty_host.files import link_exclusively, make_directory, move, remove, rename, same_file, sync_file, write_new
 from kitty_host.git import Git, GitError
+from kitty_host.holders import held, signature
 from kitty_host.repo import Repo
 from kitty_merge import trees
 from kitty_merge.journal import Entries
@@ -40,6 +42,12 @@ class Rescued(NamedTuple):
     path: str
     place: Path
     """Where it is now."""
+
+
+_BLOCK = 4096
+"""Bytes."""
+_MARGIN = 1 << 18
+"""Bytes for rows of the ledger, logs and directories."""
 
 
 class Checkout:
@@ -65,14 +73,9 @@ class Checkout:
         """Errors: `LOCK_HELD`; nothing has moved then."""
         if not self.token.exists():
             make_directory(self.token.parent)
-            write_new(self.token, f"kitty {os.getpid()}\n".encode())
+            write_new(self.token, signature())
         if not link_exclusively(self.token, self.lock_file) and not self.holds_lock():
-            raise KittyError(
-                "LOCK_HELD",
-                f"somebody works in {self.path}: {self.lock_file} exists",
-                "let that end (or remove the file if no git runs there) and run this again",
-                lock=str(self.lock_file),
-            )
+            raise held(self.lock_file, self.path)
 
     def holds_lock(self) -> bool:
         """Whether the lock there is ours."""
@@ -92,7 +95,7 @@ class Checkout:
         """Check everything in the way, adopt what is the same, rehearse.
 
         `kept` are files that are never written here, with their entries in NEW; `rescue` moves aside what else would refuse as
-        `MERGE_IN_THE_WAY`. Errors: `MERGE_DIRTY`, `MERGE_IN_THE_WAY`.
+        `MERGE_IN_THE_WAY`. Errors: `MERGE_DIRTY`, `MERGE_IN_THE_WAY`, `READ_ONLY`, `DISK_FULL`.
         """
         git = self._copied_index()
         changes = trees.changes(git, old, new)
@@ -126,6 +129,9 @@ class Checkout:
                     raise _dirty(self.path, change.path, "has changes")
                 adopted[change.path] = change.new
                 before[change.path] = has
+        written = [change for change in changes if change.path not in adopted]
+        self._require_writable(written, kept)
+        self._require_room(git, written)
         trees.set_entries(git, adopted)
         try:
             git.run("read-tree", "-n", "-m", "-u", old, new) if not aside else None
@@ -134,6 +140,41 @@ class Checkout:
                 "MERGE_DIRTY", f"{self.path}: {error.message}", "commit or remove that, and run this again"
             ) from error
         return Prepared(sorted(aside), before)
+
+    def _require_writable(self, changes: list[trees.Change], kept: Mapping[str, trees.Entry]) -> None:
+        """Git looks at none of this in its rehearsal, and when it fails the target has moved."""
+        places = {self.path / path for path in kept} | {self.path / change.path for change in changes}
+        directories = {place.parent for place in places}
+        while missing := {one for one in directories if not one.is_dir()}:
+            directories = (directories - missing) | {one.parent for one in missing}
+        for directory in sorted(directories):
+            require_writable(directory)
+        for path in kept:
+            if (self.path / path).exists():
+                require_writable(self.path / path)
+
+    def _require_room(self, git: Git, changes: list[trees.Change]) -> None:
+        """As far as can be known: filters may make files longer than they are stored."""
+        sizes = trees.sizes(git, [entry for change in changes for entry in (change.old, change.new) if entry])
+        grown = sum(
+            _rounded(sizes.get(change.new.blob, 0) if change.new else 0)
+            - _rounded(sizes.get(change.old.blob, 0) if change.old else 0)
+            for change in changes
+        )
+        index = 2 * self.copy.stat().st_size
+        needed = {self.path: grown + _MARGIN, self.copy.parent: index + _MARGIN}
+        if self.path.stat().st_dev == self.copy.parent.stat().st_dev:
+            needed = {self.path: grown + index + _MARGIN}
+        for directory, size in needed.items():
+            free = free_bytes(directory)
+            if free is not None and free < size:
+                raise KittyError(
+                    "DISK_FULL",
+                    f"no space left for the landing in {directory}: it needs {size >> 10} KiB, and {free >> 10} are free",
+                    "free some space and run it again",
+                    needed_bytes=size,
+                    free_bytes=free,
+                )
 
     def _in_the_way(
         self, git: Git, change: trees.Change, staged: dict[str, trees.Entry], removed: set[str], rescue: bool
@@ -321,6 +362,11 @@ def _staged(git: Git) -> tuple[dict[str, trees.Entry], list[str]]:
         else:
             unmerged.append(path)
     return found, unmerged
+
+
+def _rounded(size: int) -> int:
+    """What a file takes of a disk, and what its name takes."""
+    return (size // _BLOCK + 2) * _BLOCK
 
 
 def _prune(directory: Path, root: Path) -> None:

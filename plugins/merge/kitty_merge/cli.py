@@ -153,14 +153,13 @@ def _checked(call: Invocation, asked: Intent, state: State) -> Candidate:
     """The merged result, accepted, as the strategy wants it, and with nothing against it."""
     note("Building the merged result aside …")
     candidate: Candidate = call.plugins.required("kitty_candidate", mission=call.mission)
-    candidate = _accepted(call, state, candidate)
-    if asked.strategy == SQUASH:
-        candidate = squashed(candidate)
     for finding in call.plugins.findings("kitty_merge_check", candidate=candidate):
         if finding.severity == "block":
             raise KittyError(finding.code, finding.message, finding.hint)
         note(f"{finding.code}: {finding.message}")
-    return candidate
+    # Only now: what a check objects to no gate would accept.
+    candidate = _accepted(call, state, candidate)
+    return squashed(candidate) if asked.strategy == SQUASH else candidate
 
 
 def _to_be_settled(mission: Mission, asked: Intent, error: KittyError) -> KittyError:
@@ -346,7 +345,7 @@ def _accepted(call: Invocation, state: State, candidate: Candidate) -> Candidate
         raise KittyError(
             "MERGE_NOT_ACCEPTED",
             f"this result {moved}",
-            "run: kitty accept",
+            f"run: kitty accept --mission {call.mission.slug}",
             key=candidate.key,
             accepted=payload.get("key"),
         )

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from kitty_host.api import KittyError
 from kitty_host.git import Git
 from kitty_host.repo import Repo
 from kitty_merge import trees
 
 HOOKS = ("pre-merge-commit", "prepare-commit-msg", "commit-msg")
 _FIRST_WITH_MERGE_TREE = (2, 38)
+_FIRST_THAT_RUNS_HOOKS = (2, 36)
 
 
 class Merged(NamedTuple):
@@ -102,8 +104,14 @@ class Demands(NamedTuple):
 
 
 def demands(repo: Repo) -> Demands:
-    """What the repository asks for now. A relative `core.hooksPath` is the canonical checkout's."""
+    """What the repository asks for now. A relative `core.hooksPath` is the canonical checkout's. Errors: `GIT_TOO_OLD`."""
     git = repo.git
+    if git.version < _FIRST_THAT_RUNS_HOOKS:
+        raise KittyError(
+            "GIT_TOO_OLD",
+            f"Git {'.'.join(map(str, git.version))} cannot run the hooks of a landing",
+            "install Git 2.38 or later",
+        )
     settings = _settings(repo)
     directory = repo.common / "hooks"
     if "core.hookspath" in settings:

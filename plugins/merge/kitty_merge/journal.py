@@ -155,7 +155,7 @@ def merge_lock(repo: Repo) -> Iterator[None]:
     if place in _held:
         yield
         return
-    with lock(place, wait_seconds=0, purpose="the merge lock: another landing runs"):
+    with lock(place, wait_seconds=0, purpose="the merge lock", sign=True):
         _held.add(place)
         try:
             yield

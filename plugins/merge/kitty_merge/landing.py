@@ -43,14 +43,14 @@ def _land(candidate: Candidate, *, move_it: bool) -> Landing:
         _require_unmoved(candidate)
         accounts = account(candidate)
         with move.locked_checkouts(mission, candidate.target) as checkouts:
-            with mission.ledger.locked():
+            with mission.ledger.locked(wait_seconds=move.PATIENCE):
                 _require_approved(candidate)
                 final = build_final(candidate, accounts)
                 journal = _journal(candidate, final, checkouts)
                 if not move_it:
                     return final.landing
                 journal.write(repo)
-                move.refs(repo, journal, f"kitty merge: {mission.slug}")
+                move.refs(repo, journal, f"kitty merge: {mission.slug}", again=_again(candidate))
                 rescued = move.follow(mission, journal, final.ledger_lines, checkouts)
             move.wind_up(repo, journal, rescued)
     return evolve(final.landing, new=final.new, rescued=tuple(str(one.place) for one in rescued))
@@ -62,17 +62,21 @@ def _require_unmoved(candidate: Candidate) -> None:
     }
     now = candidate.mission.repo.git.refs(candidate.target, *branches)
     if now.get(candidate.target) != candidate.old:
-        raise KittyError(
-            "MERGE_TARGET_MOVED", f"{candidate.target} moved meanwhile", "run it again: kitty accept && kitty merge"
-        )
+        raise KittyError("MERGE_TARGET_MOVED", f"{candidate.target} moved meanwhile", _again(candidate))
     for branch, (lane_id, head) in branches.items():
         if now.get(branch) != head:
             raise KittyError(
                 "MERGE_HEAD_MOVED",
                 f"{lane_id} moved meanwhile",
-                "run it again: kitty accept && kitty merge",
+                _again(candidate),
                 lane=lane_id,
             )
+
+
+def _again(candidate: Candidate) -> str:
+    slug = candidate.mission.slug
+    accept = f"kitty accept --mission {slug} && " if candidate.gates else ""
+    return f"run it again: {accept}kitty merge --mission {slug}"
 
 
 def _require_approved(candidate: Candidate) -> None:

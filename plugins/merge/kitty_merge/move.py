@@ -22,6 +22,9 @@ from kitty_merge.checkout import Checkout, Rescued, checkouts_of
 from kitty_merge.journal import Entries, Journal, WayBack
 from kitty_merge.scratch import remove_scratches
 
+PATIENCE = 30
+"""Seconds to wait for the ledger: nobody can commit in a checkout meanwhile."""
+
 
 @contextmanager
 def locked_checkouts(mission: Mission, target: str) -> Iterator[list[Checkout]]:
@@ -41,8 +44,8 @@ def locked_checkouts(mission: Mission, target: str) -> Iterator[list[Checkout]]:
             forget(repo, mission.mission_id, checkouts)
 
 
-def refs(repo: Repo, journal: Journal, message: str) -> None:
-    """Move the refs, all or none. Errors: `LOCK_HELD`, `MERGE_TARGET_MOVED`."""
+def refs(repo: Repo, journal: Journal, message: str, *, again: str) -> None:
+    """Move the refs, all or none; `again` is the way on where one has moved meanwhile. Errors: `LOCK_HELD`, `MERGE_TARGET_MOVED`."""
     zero = repo.git.null_id
     commands = ["start"]
     for ref, new, old in journal.updates:
@@ -55,10 +58,10 @@ def refs(repo: Repo, journal: Journal, message: str) -> None:
         if error.status < 0:
             # Somebody killed that Git alone: its locks are looked at here, since what did not move leaves no journal.
             ref_locks.release(repo, journal)
-        ref_locks.refuse_if_held(error)
-        raise KittyError(
-            "MERGE_TARGET_MOVED", f"the refs did not move: {error.message}", "run it again: kitty merge"
-        ) from error
+        ref_locks.refuse_if_held(repo, error)
+        if "but expected" not in error.stderr:
+            raise
+        raise KittyError("MERGE_TARGET_MOVED", f"the refs did not move: {error.message}", again) from error
 
 
 def complete_refs(repo: Repo, journal: Journal) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 
 from kitty_host.api import Finding
@@ -9,8 +10,10 @@ from kitty_host.lanes import plan_ref, require_lanes
 from kitty_host.ledger.machine import APPROVED, CANCELED, SETTLED
 from kitty_host.records import Candidate, Lane
 from kitty_host.state import State
+from kitty_merge.exchange import remotes
 from kitty_merge.graph import Graph
 from kitty_merge.heads import is_closed
+from kitty_merge.workspace import worktree_path
 
 
 def objections(candidate: Candidate) -> Iterator[Finding]:
@@ -25,6 +28,7 @@ class _Judge:
         mission = candidate.mission
         git = mission.repo.git
         self.candidate = candidate
+        self.which = f"--mission {mission.slug}"
         self.state = state = State.load(mission)
         self.lanes = require_lanes(mission)
         self.approved = {wp_id: commit for wp_id in state.wp_ids() if (commit := state.approved_commit(wp_id))}
@@ -42,9 +46,7 @@ class _Judge:
         for wp_id in state.wp_ids():
             lane = state.lane(wp_id)
             if lane not in SETTLED:
-                yield Finding(
-                    "MERGE_NOT_APPROVED", f"{wp_id} is {lane}", f"finish it, or: kitty cancel {wp_id} --reason R"
-                )
+                yield Finding("MERGE_NOT_APPROVED", f"{wp_id} is {lane}", self._way_on(wp_id))
         for one in self.lanes.lanes:
             if not is_closed(state, one):
                 head = heads.get(one.lane_id)
@@ -62,6 +64,11 @@ class _Judge:
                     )
         yield from self._unowned()
 
+    def _way_on(self, wp_id: str) -> str:
+        known = remotes(self.candidate.mission.repo)
+        elsewhere = f"where somebody else did: kitty lanes sync {self.which}; " if known else ""
+        return f"finish it; {elsewhere}or do without it: kitty cancel {wp_id} --reason R {self.which}"
+
     def _approved_in(self, lane: Lane) -> dict[str, str]:
         return {
             wp_id: self.approved[wp_id]
@@ -74,7 +81,9 @@ class _Judge:
             yield Finding(
                 "MERGE_INCOMPLETE",
                 f"{wp_id} is approved and its branch {lane.branch} is gone",
-                f"bring it back: git branch {lane.branch} {commit}",
+                f"bring it back: git branch {lane.branch} {commit}"
+                if self.candidate.mission.repo.git.commit_of(commit)
+                else f"bring it here: kitty lanes sync {self.which}",
             )
 
     def _of_lane(self, lane: Lane, head: str) -> Iterator[Finding]:
@@ -84,14 +93,17 @@ class _Judge:
             yield Finding(
                 "MERGE_HEAD_MOVED",
                 f"{lane.lane_id} is at {head[:10]}, which nobody approved",
-                f"let it be reviewed: kitty reopen {last} --reason R, then kitty submit {last}",
+                f"let it be reviewed: kitty reopen {last} --reason R {self.which} && kitty submit {last} {self.which}",
             )
+        place = worktree_path(self.candidate.mission, lane.lane_id)
         for wp_id, commit in self._approved_in(lane).items():
             if not self.graph.contains(commit, head):
                 yield Finding(
                     "MERGE_HEAD_MOVED",
                     f"{lane.lane_id} does not contain {commit[:10]}, approved for {wp_id}",
-                    f"merge it in its worktree: git merge {commit[:10]}; then let it be reviewed again",
+                    f"bring it back: git -C {shlex.quote(str(place))} merge {commit[:10]}"
+                    if place.is_dir()
+                    else f"bring it back: git branch --force {lane.branch} {commit[:10]}",
                 )
 
     def _reviewed(self) -> list[str]:

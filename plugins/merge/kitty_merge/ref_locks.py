@@ -8,14 +8,13 @@ at once. A lock that fits is removed, one that is older is somebody else's, any 
 from __future__ import annotations
 
 import re
-import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from kitty_host.api import KittyError
 from kitty_host.files import is_same, remove
 from kitty_host.git import GitError
+from kitty_host.holders import held
 from kitty_host.repo import Repo
 from kitty_merge.journal import Journal
 
@@ -43,15 +42,15 @@ def release(repo: Repo, journal: Journal) -> None:
         if not is_same(status, path):
             continue
         if not content.startswith(path.read_bytes()) or status.st_mtime > begun + _TAKEN_WITHIN:
-            raise _held(path)
+            raise held(path, repo.root)
         remove(path)
 
 
-def refuse_if_held(error: GitError) -> None:
+def refuse_if_held(repo: Repo, error: GitError) -> None:
     """Where Git failed because somebody holds a ref's lock, say so. Errors: `LOCK_HELD`."""
     found = re.search(r"Unable to create '(.+\.lock)': File exists", error.stderr)
     if found:
-        raise _held(Path(found[1])) from error
+        raise held(Path(found[1]), repo.root) from error
 
 
 def _taken(repo: Repo, journal: Journal) -> Iterator[tuple[Path, bytes]]:
@@ -63,12 +62,3 @@ def _taken(repo: Repo, journal: Journal) -> Iterator[tuple[Path, bytes]]:
     # For the log of HEAD, where that is the target.
     if str(repo.root) in journal.checkouts:
         yield Path(repo.git.out("rev-parse", "--path-format=absolute", "--git-path", "HEAD.lock")), b""
-
-
-def _held(path: Path) -> KittyError:
-    return KittyError(
-        "LOCK_HELD",
-        f"{path} exists: a Git that runs holds that ref, or one that was killed left it",
-        f"let it end (or, if no git runs there: rm {shlex.quote(str(path))}) and run this again",
-        lock=str(path),
-    )

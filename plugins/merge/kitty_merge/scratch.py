@@ -105,7 +105,7 @@ class Scratch:
 
     def _add(self) -> None:
         self.remove()
-        with lock(self.repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees"):
+        with lock(self.repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees", sign=True):
             start = _any_commit(self.repo)
             self.repo.git.run(
                 "-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--no-checkout", "--detach",

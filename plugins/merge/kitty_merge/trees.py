@@ -170,6 +170,14 @@ def entries(git: Git, tree: str, *paths: str) -> dict[str, Entry]:
     return found
 
 
+def sizes(git: Git, found: Iterable[Entry]) -> dict[str, int]:
+    """The bytes of blobs, by id; none of submodules, and of what a partial clone lacks."""
+    blobs = {entry.blob for entry in found if entry.mode != "160000"}
+    asked = "".join(f"{blob}\n" for blob in sorted(blobs)).encode()
+    lines = git.lines("cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=asked) if blobs else []
+    return {blob: int(size) for blob, size in (line.split(" ") for line in lines) if size.isdecimal()}
+
+
 def with_entries(repo: Repo, tree: str, updates: Mapping[str, Entry | None]) -> str:
     """The tree with some paths set, or removed where the entry is None; costs as much as its changed directories."""
     made = _Rewriting(repo, tree, updates)

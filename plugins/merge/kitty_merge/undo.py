@@ -46,7 +46,7 @@ def undo(mission: Mission, *, actor: str, dry_run: bool = False) -> Undone:
         _require_unbuilt(mission, target, old)
         way_back = WayBack.read(repo, mission.mission_id, old)
         with move.locked_checkouts(mission, target) as checkouts:
-            with mission.ledger.locked():
+            with mission.ledger.locked(wait_seconds=move.PATIENCE):
                 rows = _rows(State.load(mission), landing, actor)
                 wp_ids = tuple(str(row["wp_id"]) for row in rows if "wp_id" in row)
                 lines = [*mission.ledger.lines(), *(encode(row).encode().removesuffix(b"\n") for row in rows)]
@@ -54,7 +54,7 @@ def undo(mission: Mission, *, actor: str, dry_run: bool = False) -> Undone:
                 if dry_run:
                     return Undone(target, old, new, wp_ids)
                 journal.write(repo)
-                move.refs(repo, journal, f"kitty merge --undo: {mission.slug}")
+                move.refs(repo, journal, f"kitty merge --undo: {mission.slug}", again="run it again")
                 rescued = move.follow(mission, journal, lines, checkouts)
             move.wind_up(repo, journal, rescued)
     return Undone(target, old, new, wp_ids)

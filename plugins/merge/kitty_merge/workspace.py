@@ -6,6 +6,7 @@ Allocating is idempotent and safe under many at once; planning artefacts have no
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from kitty_host.api import KittyError
 from kitty_host.files import atomic_write, disk_errors, lock
 from kitty_host.git import Git
 from kitty_host.lanes import PLANNING, plan_ref, require_lanes
+from kitty_host.ledger.event import LANDED, UNDONE
 from kitty_host.ledger.machine import CLAIMED, IN_PROGRESS
 from kitty_host.mission import Mission
 from kitty_host.packages import Package
@@ -20,6 +22,7 @@ from kitty_host.records import Lane, Lanes, Workspace
 from kitty_host.repo import Repo
 from kitty_host.state import State
 from kitty_merge import trees
+from kitty_merge.receipt import receipt
 
 ENV_FILE = ".kitty-lane.env"
 DATABASE = "SPEC_KITTY_TEST_DB_NAME"
@@ -42,18 +45,19 @@ def allocate(package: Package, mission: Mission) -> Workspace:
         base = base_for(mission, lanes, package, needed)
         return _planning(package, lane, base, repo.git.commit_of(f"refs/heads/{lane.branch}") or base)
     path = worktree_path(mission, lane.lane_id)
-    with lock(repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees"):
+    with lock(repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees", sign=True):
         head = repo.git.commit_of(f"refs/heads/{lane.branch}")
         base = base_for(mission, lanes, package, needed)
         remove_half_made(repo.git, path)
         if head is None:
-            _add_worktree(package, repo.git, path, approved_head(state, lane) or base, new=lane.branch)
+            _add_worktree(package, repo.git, path, _submitted_head(state, lane) or base, new=lane.branch)
         elif not (path / ".git").exists():
             _add_worktree(package, repo.git, path, lane.branch)
         there = Git(path)
         if not is_on_branch(path, lane.branch):
             raise _failed(package, f"{path} is not on {lane.branch}", f"run there: git switch {lane.branch}")
         _bring_in(there, package, needed)
+        _catch_up(there, package, state, lane)
         env = environment(mission, lane.lane_id)
         _write_environment(repo.common, path, env)
     return Workspace(package.wp_id, lane.lane_id, lane.branch, path, base, there.out("rev-parse", "HEAD"), env)
@@ -184,9 +188,19 @@ def _lane(lanes: Lanes, package: Package) -> Lane:
 
 
 def approved_head(state: State, lane: Lane) -> str | None:
-    """Where a lane was whose branch is gone: the approved commit that contains the others."""
-    git = state.mission.repo.git
-    commits = [commit for wp_id in lane.wp_ids if (commit := state.approved_commit(wp_id)) and git.commit_of(commit)]
+    """The approved commit of a lane that contains the others."""
+    return _top(state.mission.repo.git, [state.approved_commit(wp_id) for wp_id in lane.wp_ids])
+
+
+def _submitted_head(state: State, lane: Lane) -> str | None:
+    """Where a lane was whose branch is gone, as far as the ledger knows: what was submitted last, rejected or not, else approved."""
+    told = [(state.submission(wp_id) or {}).get("head") for wp_id in lane.wp_ids]
+    approved = [state.approved_commit(wp_id) for wp_id in lane.wp_ids]
+    return _top(state.mission.repo.git, [*told, *approved]) or approved_head(state, lane)
+
+
+def _top(git: Git, named: Sequence[str | None]) -> str | None:
+    commits = [commit for commit in named if commit and git.commit_of(commit)]
     return next((one for one in commits if all(git.is_ancestor(other, one) for other in commits)), None)
 
 
@@ -234,7 +248,7 @@ def finish_removals(repo: Repo) -> None:
     """What a removal that was killed has left: files under the name they got for it, and what Git knew about them."""
     if not _removals(repo):
         return
-    with lock(repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees"):
+    with lock(repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees", sign=True):
         named = [path for path in _removals(repo) if path.name.startswith(_REMOVED)]
         if named:
             # Killed while it moved, Git may know half of the new path, which leads to some other place: then pruning leaves it.
@@ -289,6 +303,26 @@ def _bring_in(there: Git, package: Package, needed: list[str]) -> None:
             raise _failed(
                 package, f"a dependency does not merge into its lane: {error.message}", "merge it by hand there"
             ) from error
+
+
+def _catch_up(there: Git, package: Package, state: State, lane: Lane) -> None:
+    """Put a lane that landed as part of one squashed commit on top of it.
+
+    It shares no history with that commit, so that every correction would conflict with what it corrects. Its work is in there, so the merge
+    of both is that commit's tree.
+    """
+    landing = state.last_other(LANDED, UNDONE)
+    if landing is None or landing.kind == UNDONE:
+        return
+    head = there.out("rev-parse", "HEAD")
+    landed = {one["lane_id"]: one["head"] for one in landing.row["payload"]["lanes"]}
+    stored = receipt(state.mission, state) if landed.get(lane.lane_id) == head else None
+    if stored is None or there.is_ancestor(head, stored["new"]):
+        return
+    message = f"Bring the landing of {package.wp_id} into its lane\n"
+    commit = there.commit_tree(f"{stored['new']}^{{tree}}", [head, stored["new"]], message)
+    # Where somebody has begun to change what that would write, it is left to the merge.
+    there.run("merge", "--quiet", "--ff-only", commit, ok=range(256))
 
 
 def _write_environment(common: Path, worktree: Path, env: dict[str, str]) -> None:

@@ -61,7 +61,9 @@ def test_lanes_that_conflict_refuse_and_name_lane_and_paths(yard: Yard) -> None:
 
 def test_lanes_that_fit_each_other_and_not_together_refuse_and_name_them_all(yard: Yard) -> None:
     yard.fit_in_pairs_only()
-    with pytest.raises(KittyError, match=r"lane-c \(WP03\) conflicts with lane-a \(WP01\) and lane-b \(WP02\) in") as caught:
+    with pytest.raises(
+        KittyError, match=r"lane-c \(WP03\) conflicts with lane-a \(WP01\) and lane-b \(WP02\) in"
+    ) as caught:
         build(yard.mission)
     assert caught.value.details["others"] == ["lane-a", "lane-b"]
     yard.settle("WP03", caught.value.hint)

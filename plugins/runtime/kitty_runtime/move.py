@@ -63,7 +63,8 @@ def reopen(call: Invocation, wp: str, reason: str) -> None:
         if lane not in (APPROVED, "done", CANCELED):
             raise refuse(f"{package.wp_id} is {lane}", "only approved, done or canceled ones can be reopened")
         reference = last_transition(state, package)
-        return [row(state, package, IN_PROGRESS, actor, reason=reason, review_ref=reference, force=lane != APPROVED)]
+        # By force from everywhere: a landing of another clone, or one that was killed, may have made it done without a row here.
+        return [row(state, package, IN_PROGRESS, actor, reason=reason, review_ref=reference, force=True)]
 
     emit(call.plugins, call.mission, plan)
     _show(call, package, IN_PROGRESS)
