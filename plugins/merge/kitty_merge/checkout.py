@@ -18,7 +18,17 @@ from typing import NamedTuple
 
 from kitty_host.api import KittyError
 from kitty_host.disks import free_bytes, require_writable
-from kitty_host.files import link_exclusively, make_directory, move, remove, rename, same_file, sync_file, write_new
+from kitty_host.files import (
+    disk_errors,
+    link_exclusively,
+    make_directory,
+    move,
+    remove,
+    rename,
+    same_file,
+    sync_file,
+    write_new,
+)
 from kitty_host.git import Git, GitError
 from kitty_host.holders import held, signature
 from kitty_host.repo import Repo
@@ -335,7 +345,8 @@ class Checkout:
         # The lock of the copy, left by a Git that was killed with the last landing: nobody but a landing, of which there is one, uses it.
         self.copy.with_name(self.copy.name + ".lock").unlink(missing_ok=True)
         if self.index.exists():
-            shutil.copyfile(self.index, self.copy)
+            with disk_errors(self.copy):
+                shutil.copyfile(self.index, self.copy)
         git = self._on_copy()
         git.run("update-index", "-q", "--refresh", ok=(0, 1))
         return git

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from kitty_host.api import KittyError
-from kitty_host.files import lock, make_directory
+from kitty_host.files import disk_errors, lock, make_directory
 from kitty_host.git import Git, GitError
 from kitty_host.mission import Mission
 from kitty_host.report import note
@@ -136,7 +136,8 @@ def _kept(mission: Mission, path: Path) -> list[Path]:
         if os.path.lexists(source) and not source.is_dir():
             target = folder / f"conflict-{number}" / record[3:]
             make_directory(target.parent)
-            shutil.copy2(source, target, follow_symlinks=False)
+            with disk_errors(target):
+                shutil.copy2(source, target, follow_symlinks=False)
             kept.append(target)
     return kept
 
