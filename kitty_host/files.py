@@ -147,13 +147,14 @@ def atomic_write(path: Path, content: bytes, *, mode: int | None = None) -> None
 
 def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Create a file that must not exist yet, with its bytes on disk before this returns."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        os.fchmod(descriptor, mode)
-        write_all(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with disk_errors(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            os.fchmod(descriptor, mode)
+            write_all(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def sync_file(path: Path) -> None:
@@ -167,7 +168,8 @@ def sync_file(path: Path) -> None:
 
 def rename(source: Path, target: Path) -> None:
     """Move a synced file onto a name of the same file system, durably."""
-    os.replace(source, target)
+    with disk_errors(target):
+        os.replace(source, target)
     sync_directory(target.parent)
 
 
