@@ -15,8 +15,8 @@ from library import Crash
 from kitty_host.ledger.log import Ledger
 from kitty_host.repo import Repo
 from kitty_host.testing import isolate
-from kitty_merge import cli, recovery, ref_locks
-from kitty_merge.checkout import Checkout
+from kitty_merge import cleanup, cli, move, recovery, ref_locks
+from kitty_merge.checkout import Checkout, Rescued
 
 # CI's points: of each strategy about so many, in so many tests, which xdist spreads.
 COUNTS = {"merge": 250, "squash": 60}
@@ -78,7 +78,12 @@ MARKS: dict[str, Callable[[Whole], Point]] = {
         whole, "git read-tree", "write", -3, torn=True, after=journalled(whole)
     ),
     "the index is about to be put in place": lambda whole: nth(
-        whole, python(whole), "rename", -1, after=journalled(whole)
+        # After it come the notes for an undo, and that observers were told.
+        whole,
+        python(whole),
+        "rename",
+        -3,
+        after=journalled(whole),
     ),
     "a worktree is half removed": lambda whole: nth(whole, "git worktree", "unlink", 12),
 }
@@ -151,28 +156,28 @@ def writing(repo: Repo) -> list[str]:
     return []
 
 
-def dropped(repo: Any, mission: Any, journal: Any) -> list[Path]:
+def dropped(repo: Any, journal: Any) -> recovery.Recovered:
     """A recovery that takes every landing for one that did not move its target."""
-    recovery.forget(repo, mission, recovery._journalled_checkouts(repo, journal))
-    return []
+    move.forget(repo, journal.mission_id, move.journalled_checkouts(repo, journal))
+    return recovery.Recovered(journal.mission_id, False)
 
 
-def lost(checkout: Checkout, path: str) -> Path:
+def lost(checkout: Checkout, path: str) -> Rescued:
     """A rescue that rescues nothing."""
     (checkout.path / path).unlink()
-    return checkout.path
+    return Rescued(checkout.path, path, checkout.path)
 
 
 BLIND: list[tuple[str, str, object, str, object]] = [
     ("the journal is half there", "a query wrote", cli, "unfinished", writing),
     ("all refs are locked", "the re-run", ref_locks, "release", nothing),
-    ("the target alone has moved", "ref:", recovery, "_complete_refs", nothing),
+    ("the target alone has moved", "ref:", move, "complete_refs", nothing),
     ("a file is half written", "status:", recovery, "_recover", dropped),
     ("all refs have moved", "has not landed", Ledger, "take_in", nothing),
     ("the index is about to be put in place", "not named", Checkout, "rescued_before", nothing),
     ("the index is about to be put in place", "the re-run", Checkout, "give_lock_back", nothing),
     ("all refs have moved", "rescued is []", Checkout, "rescue", lost),
-    ("a worktree is half removed", "left behind", cli, "finish_removals", nothing),
+    ("a worktree is half removed", "left behind", cleanup, "finish_removals", nothing),
 ]
 
 
