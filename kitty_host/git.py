@@ -34,6 +34,8 @@ _LOCAL_VARIABLES = (
     "GIT_WORK_TREE",
 )
 _FULL = r"No space left on device|Out of diskspace|Disk quota exceeded|File too large"
+# Not any permission that is denied: a server says that too.
+_READ_ONLY = r"Read-only file system|insufficient permission|nable to (create|write|unlink) .*Permission denied"
 _TOO_LARGE = getattr(signal, "SIGXFSZ", 0)
 _HARDLY_ANY = 1 << 20
 """Bytes."""
@@ -55,7 +57,7 @@ class GitError(KittyError):
         unwritten = full and re.search(r"(couldn't|could not|unable to|failed to) write|write error", stderr)
         if unwritten or re.search(_FULL, stderr) or status == -_TOO_LARGE:
             code, hint = "DISK_FULL", "free some space and run it again"
-        elif "Read-only file system" in stderr or "insufficient permission" in stderr:
+        elif re.search(_READ_ONLY, stderr):
             code, hint = "READ_ONLY", "make the repository writable for this user and run it again"
         super().__init__(
             code, last.removeprefix("fatal: ").removeprefix("error: "), hint, command=command, status=status

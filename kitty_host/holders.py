@@ -68,7 +68,7 @@ def held(lock_file: Path, place: Path) -> KittyError:
         message, hint = f"{holder} works in {place}: {lock_file}", "let it end and run this again"
     else:
         message, hint = (
-            f"{lock_file}, which nobody seems to have",
+            f"{lock_file}, which nobody seems to have,",
             f"if no git runs there, remove it and run this again: rm {shlex.quote(str(lock_file))}",
         )
     details = {"lock": str(lock_file), "pid": holder.pid if holder else None, "age_seconds": age}

@@ -66,6 +66,8 @@ def test_an_exit_code_that_is_an_answer_is_no_failure(git: Git) -> None:
         ("fatal: sha1 file '.git/index.lock' write error. Out of diskspace", "DISK_FULL"),
         ("error: insufficient permission for adding an object to repository database", "READ_ONLY"),
         ("fatal: Unable to create 'index.lock': Read-only file system", "READ_ONLY"),
+        ("fatal: prepare: Unable to create '/x/.git/refs/heads/main.lock': Permission denied", "READ_ONLY"),
+        ("git@example.invalid: Permission denied (publickey).", "GIT_FAILED"),
         ("fatal: something else", "GIT_FAILED"),
     ],
 )

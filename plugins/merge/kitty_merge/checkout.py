@@ -171,7 +171,7 @@ class Checkout:
             - _rounded(sizes.get(change.old.blob, 0) if change.old else 0)
             for change in changes
         )
-        index = 2 * self.copy.stat().st_size
+        index = 2 * self.index.stat().st_size if self.index.exists() else 0
         needed = {self.path: grown + _MARGIN, self.copy.parent: index + _MARGIN}
         if self.path.stat().st_dev == self.copy.parent.stat().st_dev:
             needed = {self.path: grown + index + _MARGIN}

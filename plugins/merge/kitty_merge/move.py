@@ -59,6 +59,13 @@ def refs(repo: Repo, journal: Journal, message: str, *, again: str) -> None:
             # Somebody killed that Git alone: its locks are looked at here, since what did not move leaves no journal.
             ref_locks.release(repo, journal)
         ref_locks.refuse_if_held(repo, error)
+        if "aborted by" in error.stderr:
+            raise KittyError(
+                "COMMIT_REFUSED",
+                "the hook reference-transaction refuses; nothing has moved",
+                "mend what it says and run this again",
+                hook="reference-transaction",
+            ) from error
         if "but expected" not in error.stderr:
             raise
         raise KittyError("MERGE_TARGET_MOVED", f"the refs did not move: {error.message}", again) from error
