@@ -9,17 +9,21 @@ from __future__ import annotations
 import io
 import reprlib
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from kitty_host.api import KittyError
 from kitty_host.files import atomic_write
+from kitty_host.inert import inert
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
 Section = TypeVar("Section")
+
+_NODES, _DEPTH = 50_000, 100
 
 
 class Config:
@@ -86,23 +90,66 @@ class Config:
 
 
 def parse_yaml(text: bytes | str, path: Path, *, code: str) -> Any:
-    """Parse YAML into plain values. Errors: `code`, with the line."""
+    """Parse YAML into plain values: at most 50,000 of them, with every alias counted as what it stands for, 100 deep.
+
+    Errors: `code`, with the line.
+    """
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
+        _require_bounded(text)
         return _safe().load(text)
-    except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    # A tag that its value does not fit gives whatever the conversion gives, of which LookupError is one.
+    except (YAMLError, ValueError, LookupError, OverflowError) as error:
         mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
         place = f"{path}, line {mark.line + 1}" if mark is not None else str(path)
-        problem = (error.problem if isinstance(error, MarkedYAMLError) else None) or str(error).splitlines()[0]
+        told = (error.problem if isinstance(error, MarkedYAMLError) else None) or str(error).partition("\n")[0]
+        problem = told if told.isprintable() else inert(told, prose=True)
         raise KittyError(
             code, f"{place}: {problem}", "mend the YAML there", path=str(path), line=mark.line + 1 if mark else None
         ) from error
 
 
-@cache
+def _require_bounded(text: bytes | str) -> None:
+    """Refuse what a few kilobytes can make of themselves: the stack of the C parser and the merging of keys know no limit."""
+    from ruamel.yaml.error import MarkedYAMLError
+    from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
+
+    nodes = 0
+    sizes: dict[str, int] = {}
+    around: list[tuple[str | None, int]] = []
+    with closing(_safe().parse(text)) as events:
+        for event in events:
+            problem = ""
+            if isinstance(event, AliasEvent):
+                if any(event.anchor == anchor for anchor, _ in around):
+                    problem = "an alias of what it stands in"
+                nodes += sizes.get(event.anchor, 1)
+            elif isinstance(event, ScalarEvent):
+                nodes += 1
+            elif isinstance(event, CollectionStartEvent):
+                around.append((event.anchor, nodes))
+                nodes += 1
+            elif isinstance(event, CollectionEndEvent):
+                anchor, before = around.pop()
+                if anchor:
+                    sizes[anchor] = nodes - before
+            if nodes > _NODES or len(around) > _DEPTH:
+                problem = f"more than {_NODES} values" if nodes > _NODES else f"nested deeper than {_DEPTH}"
+            if problem:
+                raise MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+
+
 def _safe() -> Any:
     """The one reader of plain values: making one costs as much as reading a small file."""
+    made = _made()
+    # It keeps a note of every document that it has read, which nobody asks for.
+    made.doc_infos.clear()
+    return made
+
+
+@cache
+def _made() -> Any:
     from ruamel.yaml import YAML
 
     return YAML(typ="safe")

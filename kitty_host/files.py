@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -147,14 +147,13 @@ def atomic_write(path: Path, content: bytes, *, mode: int | None = None) -> None
 
 def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Create a file that must not exist yet, with its bytes on disk before this returns."""
-    with disk_errors(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        try:
-            os.fchmod(descriptor, mode)
-            write_all(descriptor, content)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        os.fchmod(descriptor, mode)
+        write_all(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_file(path: Path) -> None:
@@ -168,8 +167,7 @@ def sync_file(path: Path) -> None:
 
 def rename(source: Path, target: Path) -> None:
     """Move a synced file onto a name of the same file system, durably."""
-    with disk_errors(target):
-        os.replace(source, target)
+    os.replace(source, target)
     sync_directory(target.parent)
 
 
@@ -299,12 +297,8 @@ def open_contained(root: Path, relative: str) -> int:
     parts = [part for part in relative.split("/") if part not in ("", ".")]
     if not parts or ".." in parts:
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), relative)
-    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    directory = _open_directory(root, parts[:-1])
     try:
-        for part in parts[:-1]:
-            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
-            os.close(directory)
-            directory = below
         # Not blocking: opening a FIFO that nobody writes to would otherwise wait for ever.
         descriptor = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     finally:
@@ -315,6 +309,47 @@ def open_contained(root: Path, relative: str) -> int:
         os.close(descriptor)
         raise OSError(problem, os.strerror(problem), relative)
     return descriptor
+
+
+def list_contained(root: Path, relative: str) -> Iterator[str]:
+    """The names below a directory of `root`, as paths below that directory, in no order; hidden ones and directories are left out.
+
+    No link is followed at any level, and where one is met: `OSError`, `ELOOP`; else it raises as `open_contained`.
+    """
+    parts = [part for part in relative.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), relative)
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        directory = _open_directory(root, [*parts, *below.split("/")[:-1]])
+        try:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_symlink():
+                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), below + entry.name)
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(f"{below}{entry.name}/")
+                    else:
+                        yield below + entry.name
+        finally:
+            os.close(directory)
+
+
+def _open_directory(root: Path, parts: Sequence[str]) -> int:
+    """A handle on a directory, each level opened from the one above without following links."""
+    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in parts:
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+            os.close(directory)
+            directory = below
+    except BaseException:
+        os.close(directory)
+        raise
+    return directory
 
 
 @contextlib.contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Protocol
 
 from attrs import field, frozen
 
+from kitty_host.bundle import unbundle
 from kitty_host.mission import Mission
 
 
@@ -93,11 +95,43 @@ class Source:
     name: str
     """As the user spelt it; show it through `inert`."""
     content: bytes
+    """What is stored and hashed; of a directory a bundle of its files (see `kitty_host.bundle`)."""
+
+    @cached_property
+    def files(self) -> Mapping[str, bytes]:
+        """The files of a directory, by their path below it with `/`, in order; empty for a single file."""
+        return unbundle(self.content)
+
+
+@frozen
+class PlannedStep:
+    """A part of a task that is ticked off and not worked on alone. Foreign text, all of it."""
+
+    source_id: str
+    title: str
+    done: bool = False
+
+
+@frozen
+class PlannedPackage:
+    """A task of a foreign plan: what becomes a work package. Foreign text, all of it."""
+
+    source_id: str
+    """What the plan calls it."""
+    title: str
+    body: str = ""
+    dependencies: tuple[str, ...] = ()
+    """Ids of the plan; it may lack the tasks that they name."""
+    owned_files: tuple[str, ...] = ()
+    """Paths and globs, where the plan names any."""
+    steps: tuple[PlannedStep, ...] = ()
+    settled: str = ""
+    """Why there is nothing left to do, such as `done` or `cancelled`; empty for a task that is open."""
 
 
 @frozen
 class Brief:
-    """A foreign plan that was taken in. `text` is untrusted."""
+    """A foreign plan that was taken in. Everything but the numbers is untrusted."""
 
     name: str
     text: str
@@ -105,6 +139,12 @@ class Brief:
     size_bytes: int
     title: str = ""
     extra: Mapping[str, Any] = field(factory=dict)
+    """What else the sidecar shall keep."""
+    format: str = ""
+    """Whose plan it is, such as `spec-kit`; a name, not a sentence."""
+    requirements: tuple[str, ...] = ()
+    packages: tuple[PlannedPackage, ...] = ()
+    """In the order of the plan."""
 
 
 @frozen

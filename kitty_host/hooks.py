@@ -239,7 +239,8 @@ def kitty_merged(landing: Landing) -> None:
 def kitty_intake(source: Source) -> Brief | None:
     """Recognise a foreign plan and read it.
 
-    When: `kitty intake`, with bytes that are within the cap. Answer None for what you do not know.
+    When: `kitty intake`, with bytes that are within the cap; and, with the text that was stored, whenever somebody asks what is in it
+    (`kitty brief`, `kitty mission create --from-brief`). A directory has `source.files`. Answer None for what you do not know.
     Wins: the first that recognises the source.
     Failure: error.
 
@@ -259,7 +260,7 @@ def kitty_intake_check(brief: Brief) -> Iterable[Finding]:
     """Objections to a brief that is about to be stored.
 
     When: `kitty intake`, before anything is written.
-    Wins: all are heard; one blocking finding refuses.
+    Wins: all are heard; one blocking finding refuses, and so does one whose code the configuration names in `intake.block`.
     Failure: fails closed, as a blocking finding.
 
     >>> @hookimpl
@@ -273,7 +274,7 @@ def kitty_intake_check(brief: Brief) -> Iterable[Finding]:
 def kitty_brief(repo: Repo) -> Brief | None:
     """The stored brief, with its hash verified; None where there is none.
 
-    When: `kitty mission create --from-brief` and `kitty brief`.
+    When: `kitty mission create --from-brief` and `kitty brief`; what is in the text is then asked of `kitty_intake`.
     Wins: the first that answers.
     Failure: error.
 

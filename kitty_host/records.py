@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from kitty_host.frozen import LaneAccount as LaneAccount
     from kitty_host.frozen import Page as Page
     from kitty_host.frozen import PathChange as PathChange
+    from kitty_host.frozen import PlannedPackage as PlannedPackage
+    from kitty_host.frozen import PlannedStep as PlannedStep
     from kitty_host.frozen import Section as Section
     from kitty_host.frozen import Source as Source
     from kitty_host.frozen import Submission as Submission

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,8 +82,8 @@ def test_a_value_of_the_wrong_type_is_an_error_that_names_its_key(
 
 
 def test_a_value_of_the_wrong_type_is_not_spelt_out_without_end(write: Callable[[str], Config]) -> None:
-    bomb = "".join(f"k{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]\n" for n in range(12))
-    config = write(f"{bomb}intake: {{root: *a11}}\n")
+    some = "".join(f"k{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]\n" for n in range(4))
+    config = write(f"{some}intake: {{root: *a3}}\n")
     assert len(refusal(lambda: config.section("intake", Intake)).message) < 500
 
 
@@ -116,6 +120,99 @@ def test_broken_yaml_is_named_with_its_line(write: Callable[[str], Config]) -> N
 )
 def test_what_is_no_plain_mapping_is_an_error(write: Callable[[str | bytes], Config], text: str | bytes) -> None:
     refusal(lambda: write(text))
+
+
+MANY = 1_000_000
+BOMBS = {
+    "lists in lists": lambda: "[" * MANY,
+    "lists in lists that are closed": lambda: "[" * MANY + "]" * MANY,
+    "mappings in mappings": lambda: "{a: " * MANY,
+    "lists in lists by dashes": lambda: "- " * MANY,
+    "keys of keys": lambda: "? " * MANY,
+    "aliases of aliases": lambda: "".join(
+        f"k{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]\n" for n in range(40)
+    ),
+    "merges of merges": lambda: (
+        "a0: &a0 {k: v}\n"
+        + "".join(f"a{n}: &a{n}\n  <<: [{', '.join([f'*a{n - 1}'] * 9)}]\n  k{n}: 1\n" for n in range(1, 40))
+    ),
+    "merges of a large mapping": lambda: (
+        "b: &b {"
+        + ", ".join(f"k{n}: 1" for n in range(1000))
+        + "}\n"
+        + "".join(f"c{n}: {{<<: *b}}\n" for n in range(5000))
+    ),
+    "a list in itself": lambda: "a: &a [*a]\n",
+    "very many values": lambda: "- a\n" * MANY,
+    "very many keys": lambda: "".join(f"k{n}: 1\n" for n in range(MANY // 2)),
+    "a key again and again": lambda: "a: 1\n" * MANY,
+    "very many anchors": lambda: "".join(f"- &a{n} x\n" for n in range(MANY // 2)),
+    "a set": lambda: "!!set {" + ", ".join(f"k{n}" for n in range(MANY // 2)) + "}",
+    "a huge number": lambda: "a: " + "9" * MANY,
+    "very many documents": lambda: "---\n" * MANY,
+    "a number of nothing": lambda: "a: !!int ''",
+    "a boolean of anything": lambda: "a: !!bool x",
+    "a day that does not exist": lambda: "a: 2001-02-30",
+}
+READ = """
+import sys, time
+from pathlib import Path
+from kitty_host.api import KittyError
+from kitty_host.config import parse_yaml
+
+def largest():
+    return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))) * 1024
+
+text = sys.stdin.read()
+parse_yaml("a: 1", Path("x"), code="X")
+before, began = largest(), time.monotonic()
+try:
+    parse_yaml(text, Path("x"), code="X")
+except KittyError as error:
+    print(largest() - before, time.monotonic() - began, error.code, error.message[:200])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the largest resident size is read from /proc")
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_before_it_goes_off(name: str) -> None:
+    done = subprocess.run([sys.executable, "-c", READ], input=BOMBS[name](), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    grown, took, code, _ = done.stdout.split(" ", 3)
+    assert code == "X"
+    assert int(grown) < 64 << 20
+    assert float(took) < 20
+
+
+def test_what_is_many_but_not_too_many_is_read(write: Callable[[str], Config]) -> None:
+    deep = "intake: " + "[" * 98 + "]" * 98
+    assert write(deep).data["intake"] == eval("[" * 98 + "]" * 98)
+    with pytest.raises(KittyError, match="nested deeper than 100"):
+        write("intake: " + "[" * 100 + "]" * 100)
+    assert len(write("a:\n" + "- b\n" * 49_000).data["a"]) == 49_000
+    base = "base: &base {a: 1, b: 2}\nother: {<<: *base, b: 3}\n"
+    assert write(base).data["other"] == {"a": 1, "b": 3}
+
+
+def test_reading_again_and_again_keeps_nothing(write: Callable[[str], Config]) -> None:
+    config = write("intake: {root: x}\n")
+
+    def kept() -> int:
+        for _ in range(500):
+            Config.load(config.path)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        first = kept()
+        assert kept() - first < 20_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_a_file_says_does_not_steer_the_terminal(write: Callable[[str], Config]) -> None:
+    assert refusal(lambda: write('"\\e[31m": 1\n"\\e[31m": 2\n')).message.isprintable()
 
 
 def test_a_write_changes_one_value_and_keeps_comments_order_and_quotes(write: Callable[[str], Config]) -> None:

@@ -317,6 +317,35 @@ def test_whatever_leads_elsewhere_or_is_no_plain_file_is_refused(
     assert len(list(Path("/dev/fd").iterdir())) == before, "a descriptor was left open"
 
 
+def test_a_directory_is_listed_without_hidden_names(root: Path) -> None:
+    for name in ("sub/b.md", "sub/deeper/c.md", "sub/.hidden.md", "sub/.git/d.md", ".e.md"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    assert sorted(files.list_contained(root, "sub")) == ["b.md", "deeper/c.md", "plan.md"]
+    assert "sub/plan.md" in set(files.list_contained(root, "."))
+
+
+@pytest.mark.parametrize("name", ["sub", "sub/link", "sub/deeper/link"])
+def test_a_link_anywhere_in_a_directory_refuses_the_list(root: Path, name: str) -> None:
+    (root / "sub/deeper").mkdir()
+    if name == "sub":
+        (root / "sub").rename(root / "aside")
+        (root / "sub").symlink_to("aside")
+    else:
+        (root / name).symlink_to(root.parent / "outside")
+    before = len(list(Path("/dev/fd").iterdir()))
+    with pytest.raises(OSError) as refused:
+        list(files.list_contained(root, "sub"))
+    assert refused.value.errno in (errno.ELOOP, errno.ENOTDIR)
+    assert len(list(Path("/dev/fd").iterdir())) == before, "a descriptor was left open"
+
+
+def test_a_list_does_not_go_up(root: Path) -> None:
+    with pytest.raises(OSError) as refused:
+        list(files.list_contained(root, "sub/../.."))
+    assert refused.value.errno == errno.EXDEV
+
+
 def test_a_directory_swapped_for_a_link_never_leads_outside(root: Path) -> None:
     swapped = root / "sub"
     aside = root / "aside"

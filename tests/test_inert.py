@@ -8,8 +8,9 @@ import urllib.parse
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
-from kitty_host.inert import CUT, LIMIT, inert
+from kitty_host.inert import CUT, LIMIT, fenced, inert
 
 # Surrogates too: a file name that is no UTF-8 comes with them.
 texts = st.text(st.characters(), max_size=300) | st.text(
@@ -88,3 +89,16 @@ def test_a_cut_is_marked_once_at_the_end_and_falls_between_characters(text: str,
 def test_names_are_stricter_than_prose(text: str, name: str, prose: str) -> None:
     assert inert(text) == name
     assert inert(text, prose=True) == prose
+
+
+@given(
+    texts
+    | st.lists(st.sampled_from(["`", "```", "~~~~", "\n", "\r", " ", "text", "> ", "é"]), max_size=40).map("".join)
+)
+@example("```\n~~~\n")
+def test_a_markdown_parser_sees_a_fenced_text_as_one_block(text: str) -> None:
+    body = text.encode("utf-8", "replace")
+    (block,) = MarkdownIt().parse(fenced(body).decode())
+    assert block.type == "fence"
+    seen = (body.decode() + "\n").replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
+    assert block.content == seen

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from kitty_host.api import Command, hookimpl
+from kitty_host.api import Command, Finding, hookimpl
 
 if TYPE_CHECKING:
     from kitty_host.records import Brief, Source
@@ -20,10 +20,18 @@ def kitty_commands() -> list[Command]:
 
 @hookimpl(trylast=True)
 def kitty_intake(source: "Source") -> "Brief | None":
-    """Markdown and plain text, in UTF-8."""
-    from kitty_intake.text import recognise
+    """spec-kit, OpenSpec, Backlog.md, Task Master, beads; and Markdown and plain text, in UTF-8."""
+    from kitty_intake.formats import recognise
 
     return recognise(source)
+
+
+@hookimpl(trylast=True)
+def kitty_intake_check(brief: "Brief") -> list[Finding]:
+    """Embedded instructions, hidden text, secrets, links to local files."""
+    from kitty_intake.checks import findings
+
+    return findings(brief)
 
 
 @hookimpl(trylast=True)

@@ -1,4 +1,4 @@
-"""Reads a source: a file below the intake root, a file that is named as foreign, or standard input.
+"""Reads a source: a file or a directory below the intake root, one that is named as foreign, or standard input.
 
 Owns where a source may lie and how much of it is read: never more than the cap and one byte.
 """
@@ -17,7 +17,8 @@ from pathlib import Path
 from attrs import frozen
 
 from kitty_host.api import KittyError
-from kitty_host.files import open_contained
+from kitty_host.bundle import MAX_FILES, bundle
+from kitty_host.files import list_contained, open_contained
 from kitty_host.inert import inert
 from kitty_host.records import Source
 from kitty_host.repo import Repo
@@ -29,7 +30,21 @@ PLANS = {
     ".cursor/plans/*.md": "cursor",
     ".gemini/plans/*.md": "gemini",
     ".handoff/*.md": "",
+    ".taskmaster/tasks/tasks.json": "",
+    ".beads/issues.jsonl": "",
 }
+# The plan is the directory in which such a file lies.
+PLAN_DIRECTORIES = (
+    "specs/*/spec.md",
+    ".specify/specs/*/spec.md",
+    "openspec/changes/*/proposal.md",
+    "backlog/tasks/*.md",
+    ".backlog/tasks/*.md",
+)
+TEXTS = (".md", ".markdown", ".txt", ".json", ".jsonl", ".yaml", ".yml", ".toml")
+"""What is read of a directory."""
+_LOOKED_AT = 20_000
+"""Names in a directory, after which nobody can have meant all of it."""
 
 
 @frozen
@@ -40,6 +55,8 @@ class Settings:
     root: str = ""
     """Relative to the canonical checkout; empty for the checkout itself."""
     allow_cross_fs: bool = False
+    block: tuple[str, ...] = ()
+    """Codes of findings that refuse a plan; others are only told."""
 
 
 def settings(repo: Repo) -> Settings:
@@ -74,25 +91,37 @@ def read_inside(repo: Repo, root: Path, directory: Path, name: str) -> Source:
     The name is resolved once, and what it resolved to is opened from a handle on the checkout downwards, following no
     link: a path that is swapped in between opens nothing. Errors: `INTAKE_PATH_ESCAPE`, and those of `readable`.
     """
-    with readable(name):
-        path, top = _real(directory / name), _real(repo.root)
-        if not path.is_relative_to(root):
-            raise _escape(name, root, "leads outside the intake root")
-        try:
-            content = read_contained(top, path.relative_to(top), settings(repo).max_brief_bytes, name)
-        except OSError as error:
-            if error.errno == errno.EMLINK:
-                raise _escape(name, root, "has a second name (a hard link)") from error
-            if error.errno == errno.ELOOP or _real(directory / name) != path:
-                raise _escape(name, root, "leads through a link") from error
-            raise
-    return Source(name, content)
+    with _inside(root, directory, name) as path:
+        top = _real(repo.root)
+        return Source(name, read_contained(top, path.relative_to(top), settings(repo).max_brief_bytes, name))
+
+
+def read_directory(repo: Repo, root: Path, directory: Path, name: str) -> Source:
+    """The text files of a directory that leads into `root`, each opened as `read_inside` does it; the cap is on their sum.
+
+    Hidden names below it and files with other endings are left out; a link anywhere below it refuses. Errors: as `read_inside`.
+    """
+    with _inside(root, directory, name, whole=True) as path:
+        top = _real(repo.root)
+        return _bundle(top, path.relative_to(top), settings(repo).max_brief_bytes, name)
 
 
 def read_outside(repo: Repo, directory: Path, name: str) -> Source:
-    """Any file, FIFO or device, because the user said so. Errors: those of `readable`."""
-    with readable(name), (directory / name).open("rb", buffering=0) as stream:
-        return Source(name, read_capped(stream, settings(repo).max_brief_bytes, name))
+    """Any file, FIFO, device or directory, because the user said so. Errors: `INTAKE_PATH_ESCAPE`, and those of `readable`."""
+    path, cap = directory / name, settings(repo).max_brief_bytes
+    if is_directory(path):
+        with _inside(_real(path), directory, name, whole=True) as path:
+            return _bundle(path, Path(), cap, name)
+    with readable(name), path.open("rb", buffering=0) as stream:
+        return Source(name, read_capped(stream, cap, name))
+
+
+def is_directory(path: Path) -> bool:
+    """Whether a name leads to a directory that one may look at."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def read_stdin(repo: Repo) -> Source:
@@ -109,6 +138,27 @@ def read_contained(root: Path, path: Path, cap: int, name: str) -> bytes:
     """A regular file below `root`, reached without a link. Errors: `OSError`, `INTAKE_TOO_LARGE`."""
     with io.FileIO(open_contained(root, path.as_posix())) as stream:
         return read_capped(stream, cap, name)
+
+
+def _bundle(top: Path, place: Path, cap: int, name: str) -> Source:
+    paths: list[str] = []
+    for looked_at, path in enumerate(list_contained(top, place.as_posix())):
+        paths += [path] if path.lower().endswith(TEXTS) else []
+        if len(paths) > MAX_FILES or looked_at == _LOOKED_AT:
+            message = f"{inert(name)} is a directory of more than {MAX_FILES} texts, or of very many files"
+            raise KittyError("INTAKE_TOO_LARGE", message, "name the directory of one plan", files=MAX_FILES)
+    files: dict[str, bytes] = {}
+    left = cap
+    for path in sorted(paths):
+        try:
+            files[path] = read_contained(top, place / path, left, name)
+        except KittyError as error:
+            raise too_large(name, cap) from error
+        left -= len(files[path])
+    content = bundle(files)
+    if len(content) > cap:
+        raise too_large(name, cap)
+    return Source(name, content)
 
 
 def read_capped(stream: io.RawIOBase, cap: int, name: str) -> bytes:
@@ -137,21 +187,24 @@ def too_large(name: str, cap: int) -> KittyError:
 
 
 def find_plan(root: Path) -> tuple[str, str]:
-    """The only plan that an agent left below `root`, relative to it, and the agent.
+    """The only plan that an agent or a planning tool left below `root`, relative to it, and the agent.
 
     Errors: `INTAKE_FILE_MISSING`, `INTAKE_SOURCE_AMBIGUOUS`.
     """
+    found = {path: agent for glob, agent in PLANS.items() for path in root.glob(glob)}
+    found |= {path.parent: "" for glob in PLAN_DIRECTORIES for path in root.glob(glob)}
     # What a link leads to is not a plan of this place.
-    found = [(path, agent) for glob, agent in PLANS.items() for path in root.glob(glob) if path == _real(path)]
+    found = {path: agent for path, agent in found.items() if path == _real(path)}
     if not found:
-        places = ", ".join(PLANS)
+        places = ", ".join([*PLANS, *PLAN_DIRECTORIES])
         raise KittyError("INTAKE_FILE_MISSING", f"there is no plan in {places}", "name it: kitty intake SOURCE")
-    names = sorted(inert(path.relative_to(root).as_posix()) for path, _ in found)
+    names = sorted(inert(path.relative_to(root).as_posix()) for path in found)
     if len(found) > 1:
         listed = ", ".join(names[:5]) + ", …" * (len(names) > 5)
         message = f"there are {len(names)} plans: {listed}"
         raise KittyError("INTAKE_SOURCE_AMBIGUOUS", message, "name one: kitty intake SOURCE", candidates=names)
-    return found[0][0].relative_to(root).as_posix(), found[0][1]
+    ((path, agent),) = found.items()
+    return path.relative_to(root).as_posix(), agent
 
 
 @contextlib.contextmanager
@@ -171,6 +224,34 @@ def readable(name: str) -> Iterator[None]:
             "give a file that this user can read, or pipe it in: kitty intake -",
         )
         raise KittyError("INTAKE_FILE_UNREADABLE", message, hint, cause=cause) from error
+
+
+@contextlib.contextmanager
+def _inside(root: Path, directory: Path, name: str, *, whole: bool = False) -> Iterator[Path]:
+    """What a name leads to, which lies in `root`; and what is wrong if reading it, or a `whole` directory, meets a link.
+
+    Errors: as `read_inside`.
+    """
+    with readable(name):
+        path = _real(directory / name)
+        if not path.is_relative_to(root):
+            raise _escape(name, root, "leads outside the intake root")
+        try:
+            yield path
+        except OSError as error:
+            linked = error.errno in (errno.EMLINK, errno.ELOOP)
+            if whole and linked:
+                what = "a hard link" if error.errno == errno.EMLINK else "a link"
+                raise KittyError(
+                    "INTAKE_PATH_ESCAPE",
+                    f"{inert(name)} has {what} in it: {inert(str(error.filename))}",
+                    "put the file itself there, or take it out of the directory",
+                ) from error
+            if error.errno == errno.EMLINK:
+                raise _escape(name, root, "has a second name (a hard link)") from error
+            if linked or _real(directory / name) != path:
+                raise _escape(name, root, "leads through a link") from error
+            raise
 
 
 def _escape(name: str, root: Path, how: str) -> KittyError:

@@ -1,4 +1,4 @@
-"""Markdown and plain text: what a source of that kind says, and what it is called."""
+"""Markdown and plain text, which every source is at least: what it says, and what it is called."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ _MARK = re.compile(
 )
 
 
-def recognise(source: Source) -> Brief | None:
-    """The source as a brief, or None if it is not text."""
-    try:
-        return plain_text(source)
-    except KittyError:
-        return None
-
-
 def plain_text(source: Source) -> Brief:
     """The source as a brief. Errors: `INTAKE_FILE_UNDECODABLE` for a NUL byte or for anything that is not UTF-8."""
-    content = source.content
+    for path, content in source.files.items():
+        _decoded(f"{source.name}/{path}", content)
+    text = _decoded(source.name, source.content)
+    digest = hashlib.sha256(source.content).hexdigest()
+    return Brief(source.name, text, digest, len(source.content), title_of(text), format="text")
+
+
+def _decoded(name: str, content: bytes) -> str:
     try:
         text = content.decode()
         if "\0" in text:
@@ -35,11 +34,11 @@ def plain_text(source: Source) -> Brief:
         cause = f"{error.reason} at byte {error.start}"
         raise KittyError(
             "INTAKE_FILE_UNDECODABLE",
-            f"{inert(source.name)} is not UTF-8 text: {cause}",
+            f"{inert(name)} is not UTF-8 text: {cause}",
             "save it as Markdown or plain text in UTF-8",
             cause=cause,
         ) from error
-    return Brief(source.name, text, hashlib.sha256(content).hexdigest(), len(content), title_of(text))
+    return text
 
 
 def title_of(text: str) -> str:

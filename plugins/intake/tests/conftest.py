@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 
 from kitty_host.config import parse_yaml
 from kitty_host.testing import Project
+
+# Tests share the module plan_sources.py beside this file.
+sys.path.insert(0, str(Path(__file__).parent))
 
 BRIEF = ".kittify/mission-brief.md"
 SIDECAR = ".kittify/brief-source.yaml"

@@ -42,6 +42,9 @@ def test_intake_and_brief_print_what_scripts_rely_on(project: Project) -> None:
         "title": "A plan",
         "sha256": hashlib.sha256(PLAN.encode()).hexdigest(),
         "size_bytes": len(PLAN),
+        "format": "text",
+        "requirements": 0,
+        "packages": 0,
     }
     assert taken == {"schema": "kitty.intake/1", **outline, "findings": []}
     assert project.kitty("brief", "--json").json == {"schema": "kitty.brief/1", **outline, "text": PLAN}

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from kitty_host.records import Source
-from kitty_intake.text import recognise, title_of
+from kitty_intake.formats import recognise
+from kitty_intake.text import title_of
 
 quickly = settings(deadline=None, max_examples=60)
 

@@ -83,7 +83,8 @@ class Checkout:
         """Errors: `LOCK_HELD`; nothing has moved then."""
         if not self.token.exists():
             make_directory(self.token.parent)
-            write_new(self.token, signature())
+            with disk_errors(self.token):
+                write_new(self.token, signature())
         if not link_exclusively(self.token, self.lock_file) and not self.holds_lock():
             raise held(self.lock_file, self.path)
 

@@ -107,6 +107,9 @@ class _Tour:
 
     def write_mission(self, mission: Path) -> None:
         self.say("Spec, plan, work packages")
+        # A plan of the user's may have brought tasks; what the demo's people do is their own.
+        for path in mission.glob("tasks/*.md"):
+            path.unlink()
         for phase, texts in (
             ("specify", files.SPEC),
             ("plan", files.PLAN_OF_MISSION),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from kitty_host.api import KittyError
+from kitty_host.briefs import stored_brief
 from kitty_host.command import Invocation, command, group
 from kitty_host.files import atomic_write
 from kitty_host.inert import inert
@@ -18,7 +20,9 @@ from kitty_host.ledger.event import envelope
 from kitty_host.mission import META, Mission, encode_meta, read_mission, reserve
 from kitty_host.plugins import missing
 from kitty_host.records import Brief
+from kitty_host.report import counted
 from kitty_host.state import State
+from kitty_runtime.from_brief import Planned, plan
 
 CONFIRMED = "already-confirmed"
 
@@ -30,7 +34,7 @@ mission = group("mission", help="Create, adopt, list and show missions.")
 @click.option("--type", "type_", default="software-dev", show_default=True, help="The mission type.")
 @click.option("--title", help="The name for people; default: from the brief, else the slug.")
 @click.option("--target", metavar="BRANCH", help="The branch it lands on; default: the current one.")
-@click.option("--from-brief", is_flag=True, help="Take title and source from the stored brief.")
+@click.option("--from-brief", is_flag=True, help="Make spec and work packages from the stored brief.")
 @click.option("--pr-bound", is_flag=True, help="It will be a pull request, so it must not start on its target.")
 @click.option("--branch-strategy", type=click.Choice([CONFIRMED]), help="Say that starting on the target is meant.")
 def create(
@@ -70,6 +74,8 @@ def create(
         )
     acknowledged = _branch_strategy(call, target, branch_strategy) if pr_bound else None
     brief = _brief(call) if from_brief else None
+    title = title or (inert(brief.title, prose=True) if brief else "") or slug.replace("-", " ").capitalize()
+    planned = plan(brief, title) if brief else None
     mission_id, directory = reserve(repo, slug)
     name = directory.name
     now = datetime.now(UTC).isoformat(timespec="microseconds")
@@ -77,7 +83,7 @@ def create(
         "mission_id": mission_id,
         "mission_slug": name,
         "slug": name,
-        "friendly_name": title or (brief.title if brief else "") or slug.replace("-", " ").capitalize(),
+        "friendly_name": title,
         "mission_type": type_,
         "mission_number": None,
         "target_branch": target,
@@ -92,26 +98,59 @@ def create(
     if pr_bound:
         meta["pr_bound"] = True
         meta["branch_strategy"] = acknowledged
+    for path, content in planned.files.items() if planned else ():
+        atomic_write(directory / path, content)
+    # A directory is a mission by this file: after a crash there is a whole one or none.
     atomic_write(directory / META, encode_meta(meta))
     made = read_mission(repo, directory)
-    emit(call.plugins, made, lambda state: [] if state.snapshot.rows else [_created(made, now)])
-    call.show(
-        {"schema": "kitty.mission/1", "mission_id": mission_id, "slug": name, "dir": repo.relative(directory)},
-        f"Mission {name} will land on {target}.\nNext: kitty specify",
-    )
+    count = len(planned.wp_ids) if planned else 0
+    emit(call.plugins, made, lambda state: [] if state.snapshot.rows else [_created(made, now, count)])
+    payload: dict[str, Any] = {
+        "schema": "kitty.mission/1",
+        "mission_id": mission_id,
+        "slug": name,
+        "dir": repo.relative(directory),
+    }
+    told = [f"Mission {name} will land on {target}."]
+    if planned:
+        told += _told(planned)
+        payload |= {"packages": list(planned.wp_ids.values()), "settled": planned.settled, "unknown": planned.unknown}
+    call.show(payload, "\n".join([*told, "Next: kitty specify"]))
+
+
+def _told(planned: Planned) -> list[str]:
+    """What became of the tasks of a plan, for people."""
+    told = []
+    if planned.wp_ids:
+        told.append(f"The plan has {counted(len(planned.wp_ids), 'open task')}, each of them a work package now.")
+    if planned.settled:
+        told.append(f"Not planned, because it is over: {_some(planned.settled)}.")
+    if planned.unknown:
+        told.append(f"Waited for, but not in the plan: {_some(planned.unknown)}.")
+    if len(planned.wp_ids) > 1 and planned.shared:
+        told.append(
+            f"The plan names no files for {_some(planned.shared)}: what owns everything shares a lane with all others, "
+            "so narrow owned_files before kitty finalize."
+        )
+    return told
+
+
+def _some(names: Iterable[str]) -> str:
+    shown = [inert(one) for one in names]
+    return ", ".join(shown[:9]) + ", …" * (len(shown) > 9)
 
 
 def _brief(call: Invocation) -> Brief:
     """The stored brief. Errors: `INTAKE_FILE_MISSING`, and `PLUGIN_MISSING` where nothing could store one."""
     if not call.plugins.implements("kitty_brief"):
         raise missing("nothing installed takes briefs in")
-    brief: Brief | None = call.plugins.first("kitty_brief", repo=call.repo)
+    brief = stored_brief(call.plugins, call.repo)
     if brief is None:
         raise KittyError("INTAKE_FILE_MISSING", "no brief is stored", "take one in first: kitty intake SOURCE")
     return brief
 
 
-def _created(made: Mission, now: str) -> dict[str, Any]:
+def _created(made: Mission, now: str, packages: int) -> dict[str, Any]:
     payload = {
         "created_at": now,
         "friendly_name": made.meta["friendly_name"],
@@ -122,7 +161,7 @@ def _created(made: Mission, now: str) -> dict[str, Any]:
         "purpose_context": None,
         "purpose_tldr": None,
         "target_branch": made.target,
-        "wp_count": 0,
+        "wp_count": packages,
     }
     return envelope("MissionCreated", payload, aggregate_id=made.mission_id)
 
