@@ -360,12 +360,13 @@ def lock(
     purpose: str = "",
     waiting: Callable[[], None] | None = None,
     sign: bool = False,
-) -> Iterator[None]:
+) -> Iterator[int | None]:
     """Hold an exclusive lock on a lock file, across processes; released by the kernel when the holder dies.
 
     On POSIX this is `flock`, the call that spec-kitty's lock library makes on the same files. `wait_seconds` None waits for ever,
     0 does not wait; when the time is over: `LOCK_HELD`. `waiting` is called once, from a thread of its own, when it takes long.
     `sign` writes into the file who holds it, so that whoever is refused can say for how long; never into one that the peer takes too.
+    Yields the descriptor that a child may inherit: the lock is held until the last of them is closed; None where there is none.
     """
     if sys.platform == "win32":
         from filelock import FileLock, Timeout
@@ -373,7 +374,7 @@ def lock(
         make_directory(path.parent)
         try:
             with FileLock(path, timeout=-1 if wait_seconds is None else wait_seconds):
-                yield
+                yield None
         except Timeout:
             raise _held(path, purpose) from None
         return
@@ -383,7 +384,7 @@ def lock(
     try:
         if sign:
             _sign(descriptor)
-        yield
+        yield descriptor
     finally:
         if sign:
             _take_back(descriptor)

@@ -69,13 +69,20 @@ class GitError(KittyError):
 class Git:
     """Git in one directory. Every method raises `GitError` unless its name says that it answers with a boolean."""
 
-    def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, environment: Mapping[str, str] | None = None, *, lock: int | None = None
+    ) -> None:
         self.directory = directory
         self._extra = dict(environment or {})
+        self._lock = lock
 
     def with_environment(self, **variables: str) -> Git:
         """The same directory with more variables set, such as `GIT_INDEX_FILE`."""
-        return Git(self.directory, {**self._extra, **variables})
+        return Git(self.directory, {**self._extra, **variables}, lock=self._lock)
+
+    def keeping(self, lock: int | None) -> Git:
+        """The same, whose Git holds a lock too, by its descriptor: one that outlives kitty keeps it until it ends."""
+        return Git(self.directory, self._extra, lock=lock)
 
     def run(
         self, *arguments: str, stdin: bytes | None = None, ok: Iterable[int] = (0,)
@@ -120,6 +127,7 @@ class Git:
                 stdout=subprocess.PIPE,
                 stderr=None if inherit else subprocess.PIPE,
                 check=False,
+                pass_fds=() if self._lock is None else (self._lock,),
             )
         except FileNotFoundError as error:
             if not self.directory.is_dir():

@@ -3,6 +3,7 @@ finishes it as if nothing had happened, beside all that the user has in the chec
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from landing_sweep import Ground, Point, Whole, all_points, described, journalled, sample
 from library import Crash
+from scenes import SCENES
 
 from kitty_host.ledger.log import Ledger
 from kitty_host.repo import Repo
@@ -18,32 +20,40 @@ from kitty_host.testing import isolate
 from kitty_merge import cleanup, cli, move, recovery, ref_locks
 from kitty_merge.checkout import Checkout, Rescued
 
-# CI's points: of each strategy about so many, in so many tests, which xdist spreads.
-COUNTS = {"merge": 250, "squash": 60}
-PARTS = 6
+# CI's points: of each scene about so many, which xdist spreads over so many tests.
+COUNTS = {"merge": (150, 6), "squash": (30, 1), "undo": (40, 2)}
+OTHERS = (18, 1)
 SWEEP_PARTS = 12
 # Every so manyth point is looked at closely too: queries before the re-run, and a second one after it.
 CLOSELY = 8
 
+Grounds = Callable[[str], Ground]
 
-@pytest.fixture(scope="module")
-def ground(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """The mission, made once for all tests of a process: a point starts with a copy."""
-    directory = tmp_path_factory.mktemp("landing")
-    (directory / "crash").mkdir()
+
+@pytest.fixture(scope="session")
+def grounds(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grounds]:
+    """Each scene, made once for all tests of a process: a point starts with a copy."""
     with pytest.MonkeyPatch.context() as patch:
-        isolate(directory, patch)
+        root = tmp_path_factory.mktemp("landing")
+        isolate(root, patch)
         # The runtime's queries are asked too; gates would need an acceptance, which is swept with the commands.
         patch.setenv("KITTY_PLUGINS", "merge,runtime")
-        yield Ground(directory, Crash(library, directory / "crash"))
+
+        @functools.cache
+        def ground(name: str) -> Ground:
+            directory = root / name.replace(" ", "-")
+            (directory / "crash").mkdir(parents=True)
+            return Ground(directory, Crash(library, directory / "crash"), SCENES[name])
+
+        yield ground
 
 
-def broken(ground: Ground, strategy: str, chosen: Iterable[Point]) -> list[str]:
+def broken(ground: Ground, chosen: Iterable[Point]) -> list[str]:
     """What does not hold, with its point."""
-    whole = ground.wholes(strategy)
+    whole = ground.whole
     found = []
     for number, point in enumerate(chosen):
-        for problem in ground.problems(strategy, point, closely=number % CLOSELY == 0):
+        for problem in ground.problems(point, closely=number % CLOSELY == 0):
             found.append(f"{described(whole, point)}: {problem}")
     return found
 
@@ -90,37 +100,41 @@ MARKS: dict[str, Callable[[Whole], Point]] = {
 MINE = {"merge": list(MARKS)[::2], "squash": list(MARKS)[1::2]}
 
 
-@pytest.mark.parametrize("strategy", MINE)
-def test_a_landing_killed_here_and_there_is_finished_by_one_more_run(ground: Ground, strategy: str) -> None:
-    whole = ground.wholes(strategy)
-    assert broken(ground, strategy, [MARKS[name](whole) for name in MINE[strategy]]) == []
+@pytest.mark.parametrize("scene", MINE)
+def test_a_landing_killed_here_and_there_is_finished_by_one_more_run(grounds: Grounds, scene: str) -> None:
+    ground = grounds(scene)
+    assert broken(ground, [MARKS[name](ground.whole) for name in MINE[scene]]) == []
+
+
+PARTS = [(scene, part) for scene in SCENES for part in range(COUNTS.get(scene, OTHERS)[1])]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize("strategy", COUNTS)
-def test_a_landing_killed_at_each_kind_of_call_is_finished_by_one_more_run(
-    ground: Ground, strategy: str, part: int
+@pytest.mark.parametrize(("scene", "part"), PARTS)
+def test_what_is_killed_at_each_kind_of_call_is_finished_by_one_more_run(
+    grounds: Grounds, scene: str, part: int
 ) -> None:
-    chosen = sample(ground.wholes(strategy), COUNTS[strategy], thorough=strategy == "merge")
-    assert len(chosen) >= COUNTS[strategy]
-    sys.stdout.write(f"{len(chosen[part::PARTS])} of {len(chosen)} points\n")
-    assert broken(ground, strategy, chosen[part::PARTS]) == []
+    ground, (count, parts) = grounds(scene), COUNTS.get(scene, OTHERS)
+    chosen = sample(ground.whole, count, thorough=scene == "merge")
+    assert len(chosen) >= count
+    sys.stdout.write(f"{len(chosen[part::parts])} of {len(chosen)} points\n")
+    assert broken(ground, chosen[part::parts]) == []
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("part", range(SWEEP_PARTS))
-@pytest.mark.parametrize("strategy", COUNTS)
-def test_a_landing_killed_at_every_call_is_finished_by_one_more_run(ground: Ground, strategy: str, part: int) -> None:
-    chosen = all_points(ground.wholes(strategy))
+@pytest.mark.parametrize("scene", SCENES)
+def test_what_is_killed_at_every_call_is_finished_by_one_more_run(grounds: Grounds, scene: str, part: int) -> None:
+    ground = grounds(scene)
+    chosen = all_points(ground.whole)
     sys.stdout.write(f"{len(chosen[part::SWEEP_PARTS])} of {len(chosen)} points\n")
-    assert broken(ground, strategy, chosen[part::SWEEP_PARTS]) == []
+    assert broken(ground, chosen[part::SWEEP_PARTS]) == []
 
 
 def broken_after_two(ground: Ground, mark: str, every: int) -> list[str]:
     """As `broken`, where the re-run is killed too, at every so manyth of its calls."""
-    point, found, second = MARKS[mark](ground.wholes("merge")), [], 1
-    while (problems := ground.problems_after_two("merge", point, Point(second, second % 2 == 0))) is not None:
+    point, found, second = MARKS[mark](ground.whole), [], 1
+    while (problems := ground.problems_after_two(point, Point(second, second % 2 == 0))) is not None:
         found += [f"{mark}, the re-run at call {second}: {problem}" for problem in problems]
         second += every
     sys.stdout.write(f"{second // every} points\n")
@@ -133,14 +147,14 @@ AGAIN = ["all refs are locked", "the target alone has moved", "a file is half wr
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mark", AGAIN[:3])
-def test_so_is_one_whose_recovery_is_killed_too(ground: Ground, mark: str) -> None:
-    assert broken_after_two(ground, mark, every=33) == []
+def test_so_is_one_whose_recovery_is_killed_too(grounds: Grounds, mark: str) -> None:
+    assert broken_after_two(grounds("merge"), mark, every=33) == []
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("mark", AGAIN)
-def test_so_is_one_whose_recovery_is_killed_at_every_other_call(ground: Ground, mark: str) -> None:
-    assert broken_after_two(ground, mark, every=2) == []
+def test_so_is_one_whose_recovery_is_killed_at_every_other_call(grounds: Grounds, mark: str) -> None:
+    assert broken_after_two(grounds("merge"), mark, every=2) == []
 
 
 # The sweep's own eyes: each of these switches off, for the re-run, what makes the point above it hold.
@@ -186,7 +200,7 @@ BLIND: list[tuple[str, str, object, str, object]] = [
     ("mark", "said", "owner", "name", "instead"), BLIND, ids=lambda value: value if isinstance(value, str) else ""
 )
 def test_the_sweep_sees_a_recovery_that_leaves_a_step_out(
-    ground: Ground,
+    grounds: Grounds,
     monkeypatch: pytest.MonkeyPatch,
     mark: str,
     said: str,
@@ -194,7 +208,8 @@ def test_the_sweep_sees_a_recovery_that_leaves_a_step_out(
     name: str,
     instead: object,
 ) -> None:
-    whole = ground.wholes("merge")
+    ground = grounds("merge")
+    point = MARKS[mark](ground.whole)
     monkeypatch.setattr(owner, name, instead)
-    found = ground.problems("merge", MARKS[mark](whole), closely=said.startswith("a query"))
+    found = ground.problems(point, closely=said.startswith("a query"))
     assert said in "\n".join(found)

@@ -33,6 +33,7 @@ from kitty_host.git import Git, GitError
 from kitty_host.holders import held, signature
 from kitty_host.repo import Repo
 from kitty_merge import trees
+from kitty_merge.filters import require_filters
 from kitty_merge.journal import Entries
 
 
@@ -54,6 +55,7 @@ class Rescued(NamedTuple):
     """Where it is now."""
 
 
+_SUBMODULE = "160000"
 _BLOCK = 4096
 """Bytes."""
 _MARGIN = 1 << 18
@@ -106,7 +108,7 @@ class Checkout:
         """Check everything in the way, adopt what is the same, rehearse.
 
         `kept` are files that are never written here, with their entries in NEW; `rescue` moves aside what else would refuse as
-        `MERGE_IN_THE_WAY`. Errors: `MERGE_DIRTY`, `MERGE_IN_THE_WAY`, `READ_ONLY`, `DISK_FULL`.
+        `MERGE_IN_THE_WAY`. Errors: `MERGE_DIRTY`, `MERGE_IN_THE_WAY`, `READ_ONLY`, `DISK_FULL`, `FILTER_FAILED`.
         """
         git = self._copied_index()
         changes = trees.changes(git, old, new)
@@ -143,6 +145,7 @@ class Checkout:
         written = [change for change in changes if change.path not in adopted]
         self._require_writable(written, kept)
         self._require_room(git, written)
+        require_filters(self.repo, new, written)
         trees.set_entries(git, adopted)
         try:
             git.run("read-tree", "-n", "-m", "-u", old, new) if not aside else None
@@ -239,6 +242,9 @@ class Checkout:
             return entry is None
         if entry is None:
             return False
+        if entry.mode == _SUBMODULE:
+            # What is checked out there is another repository's.
+            return stat.S_ISDIR(status.st_mode)
         if stat.S_ISLNK(status.st_mode):
             return (
                 entry.mode == "120000"
@@ -263,6 +269,7 @@ class Checkout:
         Returns the files of the user's that were moved aside.
 
         A file with new bytes is fine; one with old bytes, none, or a beginning of the new ones is rewritten; any other is the user's.
+        What a sparse checkout leaves out goes again at the end, since only Git knows what that is of new files.
         """
         git = self._copied_index()
         changes = [change for change in trees.changes(git, old, new) if change.path not in after]
@@ -280,12 +287,17 @@ class Checkout:
                 continue
             if not self._same_content(git, change.path, change.old) and not self._is_beginning(git, change):
                 rescued.append(self.rescue(change.path))
+            elif place.is_dir():
+                # Of a submodule that is gone Git removes no more than its directory, and only where that is empty.
+                _prune(place, self.path)
             else:
                 place.unlink()
                 _prune(place.parent, self.path)
         trees.set_entries(git, {**{change.path: change.new for change in changes}, **after})
         written = "".join(f"{change.path}\0" for change in changes if change.new)
         git.run("checkout-index", "-f", "-u", "-q", "-z", "--stdin", stdin=written.encode(errors="surrogateescape"))
+        if git.run("config", "--type=bool", "--get", "core.sparseCheckout", ok=(0, 1)).stdout.strip() == b"true":
+            git.run("sparse-checkout", "reapply")
         self._install(git)
         return rescued
 

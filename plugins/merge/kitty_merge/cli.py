@@ -27,7 +27,7 @@ from kitty_merge.landing import rehearse
 from kitty_merge.preview_cli import show_preview
 from kitty_merge.receipt import landing_of, receipt, verify
 from kitty_merge.recovery import recover
-from kitty_merge.undo import Undone, undo
+from kitty_merge.undo_cli import abort_landing, take_back_landing, went_back
 
 FOREIGN_STATE = (".kittify/merge-state.json", ".kittify/runtime/merge/*/state.json")
 
@@ -83,11 +83,11 @@ def merge(
         verify(call.mission, found)
         _print_receipt(call, found)
     elif abort:
-        _abort(call, dry_run)
+        abort_landing(call, dry_run=dry_run)
     elif take_back:
-        _undo(call, dry_run)
+        take_back_landing(call, dry_run=dry_run)
     else:
-        _merge(call, Intent(strategy or "", rescue, keep_worktrees, push), dry_run)
+        _merge(call, Intent("landing", strategy or "", rescue, keep_worktrees, push), dry_run)
 
 
 def _merge(call: Invocation, asked: Intent, dry_run: bool) -> None:
@@ -95,6 +95,8 @@ def _merge(call: Invocation, asked: Intent, dry_run: bool) -> None:
     with merge_lock(call.repo):
         if not dry_run:
             _finish_what_was_begun(call)
+            if went_back(call):
+                return
         mission = call.mission = call.mission.refresh()
         asked = _joined(call, asked, Intent.read(mission))
         if asked.conflict and not dry_run:
@@ -109,7 +111,8 @@ def _merge(call: Invocation, asked: Intent, dry_run: bool) -> None:
             rehearse(candidate)
             _print_rehearsal(call, candidate)
             return
-        asked._replace(rows=before.snapshot.rows).write(mission)
+        asked = asked._replace(rows=before.snapshot.rows)
+        asked.write(mission)
         try:
             _land(call, asked, before)
         except KittyError as error:
@@ -123,6 +126,7 @@ def _merge(call: Invocation, asked: Intent, dry_run: bool) -> None:
 def _joined(call: Invocation, asked: Intent, begun: Intent) -> Intent:
     """What is asked for now, and what was asked for when it was begun."""
     return Intent(
+        "landing",
         asked.strategy or begun.strategy or _configured_strategy(call),
         asked.rescue or begun.rescue,
         asked.keep_worktrees or begun.keep_worktrees,
@@ -235,58 +239,6 @@ def _ask_the_remote(call: Invocation, state: State) -> None:
     except KittyError as error:
         note(f"{remote} does not answer: {error.message}")
     call.mission = mission.refresh()
-
-
-def _abort(call: Invocation, dry_run: bool) -> None:
-    with merge_lock(call.repo):
-        mission = call.mission
-        begun = Intent.read(mission)
-        if not begun.strategy and mission.mission_id not in unfinished(call.repo):
-            raise KittyError("NOTHING_BEGUN", f"no landing of {mission.slug} was begun", "look: kitty merge --status")
-        undone = None
-        if not dry_run:
-            recover(call.repo)
-            if begun.strategy and (landed := call.state().last_other(LANDED, UNDONE)) and landed.kind == LANDED:
-                undone = _undone(call, dry_run)
-            for path in settlement.give_up(mission):
-                note(f"What you changed there and did not commit is now {path}")
-            Intent.drop(mission)
-        call.show(
-            {
-                "schema": "kitty.merge/1",
-                "aborted": not dry_run,
-                "dry_run": dry_run,
-                "target": mission.target,
-                "old": undone and undone.old,
-                "new": undone and undone.new,
-            },
-            f"{mission.slug} {'would be' if dry_run else 'is'} as it was before the landing was begun.",
-        )
-
-
-def _undo(call: Invocation, dry_run: bool) -> None:
-    done = _undone(call, dry_run)
-    call.show(
-        {
-            "schema": "kitty.merge/1",
-            "undone": not dry_run,
-            "dry_run": dry_run,
-            "target": done.target,
-            "old": done.old,
-            "new": done.new,
-            "wp_ids": done.wp_ids,
-        },
-        f"{call.mission.slug} {'would be' if dry_run else 'is'} off {call.mission.target} again: {done.old[:10]} -> {done.new[:10]}; "
-        f"approved as before: {', '.join(done.wp_ids)}",
-    )
-
-
-def _undone(call: Invocation, dry_run: bool) -> Undone:
-    rows = call.state().snapshot.rows
-    done = undo(call.mission, actor=call.actor(), dry_run=dry_run)
-    call.mission = call.mission.refresh()
-    announce(call.plugins, call.mission, call.mission.ledger.rows()[rows:])
-    return done
 
 
 def _already_landed(call: Invocation, asked: Intent, dry_run: bool) -> None:

@@ -7,7 +7,6 @@ settings count there. Both give the same tree.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -16,6 +15,7 @@ from kitty_host.api import KittyError
 from kitty_host.git import Git
 from kitty_host.repo import Repo
 from kitty_merge import trees
+from kitty_merge.hooks import Hooks
 
 HOOKS = ("pre-merge-commit", "prepare-commit-msg", "commit-msg")
 _FIRST_WITH_MERGE_TREE = (2, 38)
@@ -83,8 +83,7 @@ class Aside:
 class Demands(NamedTuple):
     """What of a repository a merge from objects alone would pass over."""
 
-    hooks: tuple[str, ...]
-    hooks_directory: Path
+    hooks: Hooks
     drivers: bool
     """Merge drivers may read any file, or be one."""
     rerere: bool
@@ -95,12 +94,12 @@ class Demands(NamedTuple):
     @property
     def native(self) -> bool:
         """Whether `Native` is needed."""
-        return bool(self.hooks or self.drivers or self.rerere or self.signatures or self.old_git)
+        return bool(self.hooks.names or self.drivers or self.rerere or self.signatures or self.old_git)
 
     @property
     def files(self) -> bool:
         """Whether somebody may look at the files: a hook that finds none of them would have nothing to object to."""
-        return bool(self.hooks or self.drivers)
+        return bool(self.hooks.names or self.drivers)
 
 
 def demands(repo: Repo) -> Demands:
@@ -118,8 +117,7 @@ def demands(repo: Repo) -> Demands:
         directory = Path(git.out("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
     rerere = settings.get("rerere.enabled")
     return Demands(
-        tuple(name for name in HOOKS if os.access(directory / name, os.X_OK)),
-        directory,
+        Hooks.of(directory, *HOOKS),
         any(name.endswith(".driver") for name in settings),
         # Unset, it is on where somebody has ever used it.
         _is_true(rerere) if rerere is not None else (repo.common / "rr-cache").is_dir(),
@@ -151,4 +149,4 @@ def engine_for(repo: Repo) -> Iterator[Engine]:
     from kitty_merge.scratch import scratch
 
     with scratch(repo, files=asked.files) as place:
-        yield Native(place, asked.hooks, asked.hooks_directory)
+        yield Native(place, asked.hooks)

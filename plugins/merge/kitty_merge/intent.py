@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from kitty_host.files import atomic_write, remove
 from kitty_host.mission import Mission
@@ -22,16 +23,19 @@ class Conflict(NamedTuple):
 
 
 class Intent(NamedTuple):
-    """One landing that was asked for."""
+    """One landing, or its taking back, that was asked for."""
 
-    strategy: str = ""
+    what: Literal["", "landing", "undo", "abort"] = ""
     """Empty where nothing was begun."""
+    strategy: str = ""
     rescue: bool = False
     keep_worktrees: bool = False
     push: bool = False
     rows: int | None = None
     """How many rows the ledger had, so that observers can be told of those that came since; None when they know."""
     conflict: Conflict | None = None
+    landed: bool = False
+    """Of an abort: what was begun had landed, and is undone."""
 
     @classmethod
     def read(cls, mission: Mission) -> Intent:
@@ -53,6 +57,19 @@ class Intent(NamedTuple):
     def drop(mission: Mission) -> None:
         """It is done, or given up."""
         remove(_path(mission))
+
+    @staticmethod
+    def since(mission: Mission) -> float | None:
+        """When it was written, or last began to change refs, in seconds; None where nothing was begun."""
+        try:
+            return _path(mission).stat().st_mtime
+        except FileNotFoundError:
+            return None
+
+    @staticmethod
+    def mark(mission: Mission) -> None:
+        """Refs change from now on."""
+        os.utime(_path(mission))
 
 
 def _path(mission: Mission) -> Path:

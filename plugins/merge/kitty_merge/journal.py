@@ -28,7 +28,7 @@ class Journal(NamedTuple):
     """What the target was, and `new`: what it becomes."""
     new: str
     updates: list[tuple[str, str, str]]
-    """The transaction: each ref with its new and its old commit, zeros where there is none; the target first."""
+    """The transaction: each ref with its new and its old commit, zeros where it is made; the target first."""
     verified: list[tuple[str, str]]
     """Refs that the transaction locks and leaves at these commits."""
     ledger_commit: str
@@ -42,11 +42,6 @@ class Journal(NamedTuple):
     """By checkout: files of the user's that are moved aside first."""
     before: dict[str, dict[str, Entry | None]]
     """By checkout: index entries that an undo has to set again."""
-
-    @property
-    def undo_ref(self) -> str:
-        """What leads back."""
-        return undo_ref(self.mission_id)
 
     def has_moved(self, git: Git) -> bool:
         """Whether the target is what it was to become, or somebody has built on that since."""
@@ -149,18 +144,18 @@ def drop(repo: Repo, mission_id: str) -> None:
 
 
 @contextlib.contextmanager
-def merge_lock(repo: Repo) -> Iterator[None]:
-    """One landing at a time in a repository; whoever has the lock may ask for it again. Errors: `LOCK_HELD`."""
+def merge_lock(repo: Repo) -> Iterator[int | None]:
+    """One landing at a time in a repository; whoever has the lock may ask for it again. Yields as `lock`. Errors: `LOCK_HELD`."""
     place = repo.state / "merge.lock"
     if place in _held:
-        yield
+        yield _held[place]
         return
-    with lock(place, wait_seconds=0, purpose="the merge lock", sign=True):
-        _held.add(place)
+    with lock(place, wait_seconds=0, purpose="the merge lock", sign=True) as descriptor:
+        _held[place] = descriptor
         try:
-            yield
+            yield descriptor
         finally:
-            _held.discard(place)
+            del _held[place]
 
 
-_held: set[Path] = set()
+_held: dict[Path, int | None] = {}

@@ -46,14 +46,13 @@ def locked_checkouts(mission: Mission, target: str) -> Iterator[list[Checkout]]:
 
 def refs(repo: Repo, journal: Journal, message: str, *, again: str) -> None:
     """Move the refs, all or none; `again` is the way on where one has moved meanwhile. Errors: `LOCK_HELD`, `MERGE_TARGET_MOVED`."""
-    zero = repo.git.null_id
-    commands = ["start"]
-    for ref, new, old in journal.updates:
-        commands.append(f"delete {ref} {old}" if new == zero else f"update {ref} {new} {old}")
+    commands = ["start", *(f"update {ref} {new} {old}" for ref, new, old in journal.updates)]
     commands += [f"verify {ref} {commit}" for ref, commit in journal.verified]
     commands += ["prepare", "commit"]
     try:
-        repo.git.run("update-ref", "-m", message, "--stdin", stdin="\n".join(commands).encode() + b"\n")
+        with journals.merge_lock(repo) as held:
+            git = repo.git.keeping(held)
+            git.run("update-ref", "-m", message, "--stdin", stdin="\n".join(commands).encode() + b"\n")
     except GitError as error:
         if error.status < 0:
             # Somebody killed that Git alone: its locks are looked at here, since what did not move leaves no journal.
@@ -76,7 +75,7 @@ def complete_refs(repo: Repo, journal: Journal) -> None:
     git = repo.git
     for ref, new, old in journal.updates[1:]:
         if (git.commit_of(ref) or git.null_id) == old != new:
-            git.run("update-ref", *(("-d", ref, old) if new == git.null_id else (ref, new, old)))
+            git.run("update-ref", ref, new, old)
 
 
 def follow(mission: Mission, journal: Journal, lines: Sequence[bytes], checkouts: Sequence[Checkout]) -> list[Rescued]:

@@ -6,22 +6,20 @@ told from a conflict for sure.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from kitty_host.api import KittyError
 from kitty_host.git import GitError
 from kitty_merge import trees
 from kitty_merge.engine import Merged
+from kitty_merge.hooks import Hooks
 from kitty_merge.scratch import Scratch
 
 
 class Native:
     """`git merge` and the user's hooks."""
 
-    def __init__(self, place: Scratch, hooks: tuple[str, ...], hooks_directory: Path) -> None:
+    def __init__(self, place: Scratch, hooks: Hooks) -> None:
         self.place = place
         self.hooks = hooks
-        self.hooks_directory = hooks_directory
+        self._git = place.git.with_environment(GIT_INDEX_FILE=str(place.state / "index"))
 
     def merge(self, tip: str, head: str, message: str, *, plain: bool = False) -> Merged:
         """As `Engine`."""
@@ -38,8 +36,8 @@ class Native:
         return self._merge_commit(tip, head)
 
     def _merge_commit(self, tip: str, head: str) -> str:
-        self._run("pre-merge-commit")
-        told = self._judged(self.place.state / "MERGE_MSG", "merge")
+        self.hooks.run(self._git, "pre-merge-commit")
+        told = self.hooks.judged(self._git, self.place.state / "MERGE_MSG", "merge")
         # Only now: `pre-merge-commit` may have changed what is to be committed.
         return self.place.git.commit_tree(self.place.git.out("write-tree"), [tip, head], told)
 
@@ -54,7 +52,7 @@ class Native:
         place.run("read-tree", "-m", "-u", "HEAD", tree)
         told = place.state / "COMMIT_EDITMSG"
         told.write_text(message, encoding="utf-8", errors="surrogateescape")
-        return place.git.commit_tree(tree, [parent], self._judged(told, source))
+        return place.git.commit_tree(tree, [parent], self.hooks.judged(self._git, told, source))
 
     def _join(self, tip: str, head: str, message: str) -> tuple[str, ...]:
         """Merge without a commit; the paths in conflict."""
@@ -91,33 +89,3 @@ class Native:
             return False
         self.place.run("add", "--sparse", "--", *self._unmerged())
         return not self._unmerged()
-
-    # Hooks
-
-    def _judged(self, told: Path, source: str) -> str:
-        """The message as the hooks leave it."""
-        before = told.read_bytes()
-        self._run("prepare-commit-msg", str(told), source)
-        self._run("commit-msg", str(told))
-        after = told.read_bytes()
-        if after != before:
-            after = self.place.git.run("stripspace", stdin=after).stdout
-        if not after.strip():
-            raise KittyError("COMMIT_REFUSED", "a hook left no message to commit with", self._way_out())
-        return after.decode(errors="surrogateescape")
-
-    def _run(self, hook: str, *arguments: str) -> None:
-        if hook not in self.hooks:
-            return
-        # As `git commit` does where nobody is to edit anything.
-        git = self.place.git.with_environment(GIT_EDITOR=":", GIT_INDEX_FILE=str(self.place.state / "index"))
-        if not git.hook(hook, *arguments, directory=self.hooks_directory):
-            raise KittyError(
-                "COMMIT_REFUSED",
-                f"the hook {hook} refuses; what it said is above, and nothing has moved",
-                self._way_out(),
-                hook=hook,
-            )
-
-    def _way_out(self) -> str:
-        return f"mend what it says and run this again; the hook is in {self.hooks_directory}"

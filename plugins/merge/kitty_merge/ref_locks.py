@@ -1,15 +1,16 @@
-"""Ref locks that a `git update-ref` leaves behind when it is killed inside the landing's transaction.
+"""Ref locks that a `git update-ref` leaves behind when it is killed inside a transaction of kitty's.
 
-A lock file says nothing about who made it. What is known: a landing holds the merge lock, so that the dead one was the only one; its
-journal, written right before the transaction, names every ref that it locks and what it writes into each lock; and Git takes all of them
-at once. A lock that fits is removed, one that is older is somebody else's, any other is named and left alone.
+A lock file says nothing about who made it. What is known: a landing holds the merge lock, and so does the Git that moves its refs, so that
+the dead one was the only one; its journal, or its intent, was written right before the transaction; that names every ref that it locks
+and what it writes into each lock; and Git takes all of them at once. A lock that fits is removed, one that is older is somebody
+else's, any other is named and left alone.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from kitty_host.files import is_same, remove
@@ -27,9 +28,20 @@ _PATIENCE = 1
 
 
 def release(repo: Repo, journal: Journal) -> None:
-    """Remove what the landing of a journal left. Under the merge lock. Errors: `LOCK_HELD`."""
-    begun = journal.path(repo).stat().st_mtime
-    for path, content in _taken(repo, journal):
+    """Remove what the move of a journal left. Under the merge lock. Errors: `LOCK_HELD`."""
+    _release(repo, journal.path(repo).stat().st_mtime, _taken(repo, journal))
+
+
+def release_removal(repo: Repo, begun: float) -> None:
+    """The lock of all refs, of a removal that began at `begun`, in seconds. Under the merge lock. Errors: `LOCK_HELD`."""
+    everything = repo.common / "packed-refs.lock"
+    if everything.exists():
+        _release(repo, begun, [(everything, b"")])
+        remove(repo.common / "packed-refs.new")
+
+
+def _release(repo: Repo, begun: float, taken: Iterable[tuple[Path, bytes]]) -> None:
+    for path, content in taken:
         try:
             status = path.stat()
         except FileNotFoundError:
@@ -56,7 +68,7 @@ def refuse_if_held(repo: Repo, error: GitError) -> None:
 def _taken(repo: Repo, journal: Journal) -> Iterator[tuple[Path, bytes]]:
     """The locks of the transaction, each with what Git writes into it."""
     for ref, new, _ in journal.updates:
-        yield repo.common / f"{ref}.lock", b"" if new == repo.git.null_id else f"{new}\n".encode()
+        yield repo.common / f"{ref}.lock", f"{new}\n".encode()
     for ref, _ in journal.verified:
         yield repo.common / f"{ref}.lock", b""
     # For the log of HEAD, where that is the target.

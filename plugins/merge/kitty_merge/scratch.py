@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from kitty_host.api import KittyError
 from kitty_host.files import atomic_write, lock, make_directory
 from kitty_host.git import Git, GitError
 from kitty_host.repo import Repo
+from kitty_merge.worktrees import discard
 
 # Nothing of the user's runs where only the scratch worktree is put in order, and nothing is fetched or packed there.
 _SETTINGS = {
@@ -104,23 +104,13 @@ class Scratch:
         return leads_back.removesuffix("\n") == str(self.place / ".git") and not killed
 
     def _add(self) -> None:
-        self.remove()
+        discard(self.repo, self.place)
         with lock(self.repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees", sign=True):
             start = _any_commit(self.repo)
             self.repo.git.run(
                 "-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--no-checkout", "--detach",
                 str(self.place), start,
             )  # fmt: skip
-
-    def remove(self) -> None:
-        """Leave nothing of it, whatever state it is in."""
-        with contextlib.suppress(GitError):
-            self.repo.git.run("worktree", "remove", "--force", "--force", str(self.place))
-        shutil.rmtree(self.place, ignore_errors=True)
-        # Where the worktree's own link is gone Git finds it no more, and does not prune what is locked.
-        for link in (self.repo.common / "worktrees").glob("*/gitdir"):
-            if link.read_text(encoding="utf-8", errors="surrogateescape").removesuffix("\n") == f"{self.place}/.git":
-                shutil.rmtree(link.parent, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -138,7 +128,7 @@ def remove_scratches(repo: Repo) -> None:
         with contextlib.suppress(KittyError), lock(lock_file, wait_seconds=0):
             place = lock_file.with_suffix("")
             if place.exists():
-                Scratch(repo, place).remove()
+                discard(repo, place)
 
 
 def directory(repo: Repo) -> Path:

@@ -1,29 +1,36 @@
 """A conflict that only a person can settle: the worktree where that is done, and what came of it.
 
-A settlement is known by what it joins, the tree of the chain so far and the lane's head: it counts as long as neither changes.
+A settlement is known by what it joins, the tree of the chain so far and the lane's head: it counts as long as neither changes. Whoever is
+killed in here leaves the worktree as it was, half made, which is made again, or half removed, which is removed.
 """
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shlex
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from kitty_host.api import KittyError
-from kitty_host.files import disk_errors, lock, make_directory
-from kitty_host.git import Git, GitError
+from kitty_host.files import disk_errors, lock, make_directory, remove
+from kitty_host.git import Git
 from kitty_host.mission import Mission
 from kitty_host.report import note
-from kitty_merge.intent import Conflict
-from kitty_merge.workspace import remove_half_made, remove_worktree
+from kitty_merge import ref_locks
+from kitty_merge.hooks import Hooks
+from kitty_merge.intent import Conflict, Intent
+from kitty_merge.journal import merge_lock
+from kitty_merge.worktrees import IN_THE_MAKING, discard, remove_half_made
+
+_HOOKS = ("pre-commit", "prepare-commit-msg", "commit-msg")
 
 
 def settlements(mission: Mission) -> dict[tuple[str, str], str]:
     """What was settled, by tree and head: the commits that people made of it."""
     found: dict[tuple[str, str], str] = {}
-    for line in mission.repo.git.lines("for-each-ref", "--format=%(refname) %(objectname)", f"{_folder(mission)}/"):
-        ref, _, commit = line.partition(" ")
+    for ref, commit in mission.repo.git.refs(_folder(mission)).items():
         tree, _, head = ref.rpartition("/")[2].partition("-")
         found[tree, head] = commit
     return found
@@ -31,10 +38,23 @@ def settlements(mission: Mission) -> dict[tuple[str, str], str]:
 
 def forget_settlements(mission: Mission) -> None:
     """They have landed, or are not wanted any more."""
-    git = mission.repo.git
-    found = [f"delete {ref}" for ref in git.lines("for-each-ref", "--format=%(refname)", f"{_folder(mission)}/")]
-    if found:
-        git.run("update-ref", "--stdin", stdin="\n".join(found).encode() + b"\n")
+    _change(mission, dict.fromkeys(mission.repo.git.refs(_folder(mission))))
+
+
+def _change(mission: Mission, updates: Mapping[str, str | None]) -> None:
+    """Set or remove refs. Errors: `LOCK_HELD`."""
+    repo = mission.repo
+    with merge_lock(repo) as held:
+        # Nobody writes here who has not got the merge lock, and Git inherits it: these are a dead one's.
+        for left in (repo.common / _folder(mission)).glob("*.lock"):
+            remove(left)
+        if (begun := Intent.since(mission)) is not None:
+            ref_locks.release_removal(repo, begun)
+        if not updates:
+            return
+        Intent.mark(mission)
+        commands = "".join(f"update {ref} {new}\n" if new else f"delete {ref}\n" for ref, new in updates.items())
+        repo.git.keeping(held).run("update-ref", "--stdin", stdin=commands.encode())
 
 
 def worktree(mission: Mission) -> Path:
@@ -45,42 +65,38 @@ def worktree(mission: Mission) -> Path:
 def lay_out(mission: Mission, conflict: Conflict) -> Path:
     """The worktree in the middle of the merge that conflicts; one that is there already stays as it is. Errors: `GIT_FAILED`."""
     repo, path = mission.repo, worktree(mission)
-    with lock(repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees"):
-        remove_half_made(repo.git, path)
-        if not path.exists():
+    with lock(repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees", sign=True):
+        remove_half_made(repo, path)
+        if not (path / ".git").exists():
             repo.git.run("worktree", "prune")
-            repo.git.run("worktree", "add", "--quiet", "--detach", str(path), conflict.tip)
-    there = Git(path)
-    if there.commit_of("HEAD") == conflict.tip and there.commit_of("MERGE_HEAD") is None:
-        message = f"Merge {conflict.lane_id} of {mission.slug}, conflicts settled"
-        there.run("merge", "--quiet", "--no-ff", "--no-commit", "-m", message, conflict.head, ok=(0, 1))
+            making = ("--lock", "--reason", IN_THE_MAKING)
+            repo.git.run("worktree", "add", "--quiet", *making, "--detach", str(path), conflict.tip)
+            message = f"Merge {conflict.lane_id} of {mission.slug}, conflicts settled"
+            Git(path).run("merge", "--quiet", "--no-ff", "--no-commit", "-m", message, conflict.head, ok=(0, 1))
+            repo.git.run("worktree", "unlock", str(path))
     return path
 
 
 def take(mission: Mission, conflict: Conflict) -> None:
     """Keep what was settled, and remove the worktree. Errors: `MERGE_CONFLICT` while it is not settled, `COMMIT_REFUSED`."""
-    path = worktree(mission)
-    if not (path / ".git").exists():
-        return
-    there = Git(path)
-    _commit(there, path, conflict)
-    settled = there.out("rev-parse", "HEAD")
-    if not (there.is_ancestor(conflict.tip, settled) and there.is_ancestor(conflict.head, settled)):
-        raise _open(
-            path, conflict, "is not merged there", f"git -C {shlex.quote(str(path))} merge {conflict.head[:10]}"
-        )
-    marked = there.run("diff", "--check", conflict.tip, settled, "--", *conflict.paths, ok=range(256)).stdout
-    if b"leftover conflict marker" in marked:
-        raise _open(path, conflict, "still has conflict markers", f"git -C {shlex.quote(str(path))} diff --check HEAD^")
-    tree = there.out("rev-parse", f"{conflict.tip}^{{tree}}")
-    there.run("update-ref", f"{_folder(mission)}/{tree}-{conflict.head}", settled)
-    remove_worktree(mission.repo, path)
+    repo, path = mission.repo, worktree(mission)
+    tree = repo.git.out("rev-parse", f"{conflict.tip}^{{tree}}")
+    ref = f"{_folder(mission)}/{tree}-{conflict.head}"
+    if repo.git.commit_of(ref) is None:
+        remove_half_made(repo, path)
+        if not (path / ".git").exists():
+            return
+        settled = _settled(repo.git, Git(path), path, conflict)
+        for kept in _kept(mission, path, untracked=True):
+            note(f"What you left there untracked is now {kept}")
+        _change(mission, {ref: settled})
+    discard(repo, path)
 
 
-def _commit(there: Git, path: Path, conflict: Conflict) -> None:
-    """Commit a merge that is settled and staged, as `git merge --continue` does; the user's hooks run."""
-    unmerged = list(dict.fromkeys(one.partition("\t")[2] for one in there.records("ls-files", "--unmerged", "-z")))
+def _settled(git: Git, there: Git, path: Path, conflict: Conflict) -> str:
+    """The commit that settles it: the one that was made there, or one of what is staged there."""
     here = shlex.quote(str(path))
+    unmerged = list(dict.fromkeys(one.partition("\t")[2] for one in there.records("ls-files", "--unmerged", "-z")))
     if unmerged:
         raise _open(
             path, conflict, f"conflicts in {', '.join(unmerged[:5])}", f"git -C {here} add PATH when it is settled"
@@ -88,16 +104,38 @@ def _commit(there: Git, path: Path, conflict: Conflict) -> None:
     changed = there.records("status", "--porcelain", "-z", "--untracked-files=no")
     if any(record[1] != " " for record in changed):
         raise _open(path, conflict, "has changes that are not added", f"git -C {here} add --update")
-    if there.commit_of("MERGE_HEAD") is None:
-        if changed:
-            raise _open(path, conflict, "has changes that are in no commit", f"git -C {here} commit")
-    else:
-        try:
-            there.commit("--no-edit")
-        except GitError as error:
-            raise KittyError(
-                "COMMIT_REFUSED", f"the settled merge was not committed: {error.message}", f"see: git -C {here} commit"
-            ) from error
+    merged = there.commit_of("MERGE_HEAD")
+    settled = there.commit_of("HEAD")
+    if merged is None and changed:
+        raise _open(path, conflict, "has changes that are in no commit", f"git -C {here} commit")
+    if merged is not None:
+        settled = _committed(git, there, merged)
+    assert settled is not None, "a worktree has a commit"
+    if not (git.is_ancestor(conflict.tip, settled) and git.is_ancestor(conflict.head, settled)):
+        raise _open(path, conflict, "is not merged there", f"git -C {here} merge {conflict.head[:10]}")
+    marked = there.run("diff", "--check", conflict.tip, settled, "--", *conflict.paths, ok=range(256)).stdout
+    if b"leftover conflict marker" in marked:
+        raise _open(path, conflict, "still has conflict markers", f"git -C {here} diff --check {conflict.tip[:10]}")
+    return settled
+
+
+def _committed(git: Git, there: Git, merged: str) -> str:
+    """The merge that is settled and staged, as `git merge --continue` commits it, with the user's hooks, and without moving anything there.
+
+    Git's own commit would take the locks of that worktree, which a kill leaves behind.
+    """
+    place = Path(there.out("rev-parse", "--absolute-git-dir"))
+    index, message = place / "kitty-index", place / "KITTY_MSG"
+    index.with_name(f"{index.name}.lock").unlink(missing_ok=True)
+    with disk_errors(index):
+        shutil.copyfile(place / "index", index)
+        shutil.copyfile(place / "MERGE_MSG", message)
+    hooks = Hooks.of(Path(git.out("rev-parse", "--path-format=absolute", "--git-path", "hooks")), *_HOOKS)
+    on_copy = there.with_environment(GIT_INDEX_FILE=str(index))
+    hooks.run(on_copy, "pre-commit")
+    told = hooks.judged(on_copy, message, "merge")
+    told = there.out("stripspace", "--strip-comments", stdin=told.encode(errors="surrogateescape"))
+    return there.commit_tree(on_copy.out("write-tree"), [there.out("rev-parse", "HEAD"), merged], told)
 
 
 def _open(path: Path, conflict: Conflict, what: str, way: str) -> KittyError:
@@ -111,35 +149,54 @@ def _open(path: Path, conflict: Conflict, what: str, way: str) -> KittyError:
     )
 
 
-def give_up(mission: Mission) -> list[Path]:
-    """Remove the worktree and what was settled; returns where changes are now that were in no commit."""
-    path, kept = worktree(mission), []
-    if path.exists():
-        remove_half_made(mission.repo.git, path)
-    if path.exists():
-        kept = _kept(mission, path)
+def give_up(mission: Mission) -> None:
+    """Remove the worktree and what was settled; says where changes are now that were in no commit."""
+    repo, path = mission.repo, worktree(mission)
+    remove_half_made(repo, path)
+    if (path / ".git").exists():
+        for kept in _kept(mission, path):
+            note(f"What you changed there and did not commit is now {kept}")
         head = Git(path).commit_of("HEAD")
         if head and Git(path).lines("rev-list", "-1", head, "--not", "--branches", "--remotes"):
             note(f"What was merged in {path} is in no branch; its commit is {head}.")
-        mission.repo.git.run("worktree", "remove", "--force", "--force", str(path))
+    discard(repo, path)
     forget_settlements(mission)
-    return kept
 
 
-def _kept(mission: Mission, path: Path) -> list[Path]:
+def _kept(mission: Mission, path: Path, *, untracked: bool = False) -> list[Path]:
+    """Copies of what is in no commit there, or of what is untracked alone; a run that was killed may have made them already."""
     folder = mission.repo.state / "rescue" / mission.mission_id
-    number = next(number for number in range(1 << 20) if not (folder / f"conflict-{number}").exists())
-    kept: list[Path] = []
-    records = Git(path).records("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
-    for record in records:
-        source = path / record[3:]
-        if os.path.lexists(source) and not source.is_dir():
-            target = folder / f"conflict-{number}" / record[3:]
-            make_directory(target.parent)
-            with disk_errors(target):
-                shutil.copy2(source, target, follow_symlinks=False)
-            kept.append(target)
-    return kept
+    names = [
+        name for name in _changed_by_hand(Git(path), untracked) if (path / name).is_symlink() or (path / name).is_file()
+    ]
+    for number in range(1 << 20):
+        place = folder / f"conflict-{number}"
+        if all(not os.path.lexists(place / name) or _is_copy(path / name, place / name) for name in names):
+            break
+    for name in names:
+        if not os.path.lexists(place / name):
+            make_directory((place / name).parent)
+            with disk_errors(place / name):
+                shutil.copy2(path / name, place / name, follow_symlinks=False)
+    return [place / name for name in names]
+
+
+def _is_copy(source: Path, target: Path) -> bool:
+    if source.is_symlink() or target.is_symlink():
+        return source.is_symlink() and target.is_symlink() and source.readlink() == target.readlink()
+    return target.is_file() and filecmp.cmp(source, target, shallow=False)
+
+
+def _changed_by_hand(there: Git, untracked: bool) -> list[str]:
+    """The paths that are neither in a commit nor what Git has made of the merge; of them only what is `untracked`, where that is said."""
+    records = there.records("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
+    if untracked:
+        return [record[3:] for record in records if record.startswith("??")]
+    for merged in ("MERGE_HEAD", "AUTO_MERGE"):
+        if there.succeeds("rev-parse", "--verify", "--quiet", f"{merged}^{{tree}}"):
+            differing = set(there.records("diff", "--name-only", "-z", "--no-renames", f"{merged}^{{tree}}"))
+            records = [record for record in records if record.startswith("??") or record[3:] in differing]
+    return [record[3:] for record in records]
 
 
 def _folder(mission: Mission) -> str:

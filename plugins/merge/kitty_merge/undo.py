@@ -14,7 +14,8 @@ from kitty_host.mission import Mission
 from kitty_host.state import State
 from kitty_merge import move, trees
 from kitty_merge.checkout import Checkout
-from kitty_merge.journal import Journal, WayBack, merge_lock, undo_ref
+from kitty_merge.intent import Intent
+from kitty_merge.journal import Journal, WayBack, merge_lock
 from kitty_merge.own_records import record_path
 from kitty_merge.receipt import receipt
 from kitty_merge.recovery import recover
@@ -34,12 +35,22 @@ class Undone(NamedTuple):
 def undo(mission: Mission, *, actor: str, dry_run: bool = False) -> Undone:
     """Take the last landing of a mission back: target, checkouts, number, and the states of its work packages.
 
-    Errors: `UNDO_REFUSED` where it has not landed or somebody has built on it; `MERGE_DIRTY`, `MERGE_IN_THE_WAY`, `LOCK_HELD` as for a
-    landing; nothing has moved then.
+    One that was killed is finished, or done over. Whoever calls this drops the intent. Errors: `UNDO_REFUSED` where it has not landed
+    or somebody has built on it; `MERGE_DIRTY`, `MERGE_IN_THE_WAY`, `LOCK_HELD` as for a landing; nothing has moved then.
     """
     repo = mission.repo
     with merge_lock(repo):
         recover(repo)
+        mission = mission.refresh()
+        begun = Intent.read(mission)
+        if (done := finished(mission, begun)) is not None:
+            return done
+        if begun.what == "landing" and begun.conflict:
+            raise KittyError(
+                "UNDO_REFUSED",
+                f"{mission.slug} is being landed again and has a conflict",
+                "give that up: kitty merge --abort",
+            )
         state = State.load(mission)
         landing = _last_landing(mission, state)
         target, old, new = landing["target"], landing["new"], landing["old"]
@@ -53,11 +64,30 @@ def undo(mission: Mission, *, actor: str, dry_run: bool = False) -> Undone:
                 journal = _journal(mission, landing, lines, checkouts, way_back)
                 if dry_run:
                     return Undone(target, old, new, wp_ids)
-                journal.write(repo)
-                move.refs(repo, journal, f"kitty merge --undo: {mission.slug}", again="run it again")
+                if begun.what != "abort":
+                    Intent("undo", rows=state.snapshot.rows).write(mission)
+                try:
+                    journal.write(repo)
+                    move.refs(repo, journal, f"kitty merge --undo: {mission.slug}", again="run it again")
+                except KittyError:
+                    if begun.what != "abort" and not journal.has_moved(repo.git):
+                        Intent.drop(mission)
+                    raise
                 rescued = move.follow(mission, journal, lines, checkouts)
             move.wind_up(repo, journal, rescued)
     return Undone(target, old, new, wp_ids)
+
+
+def finished(mission: Mission, begun: Intent) -> Undone | None:
+    """What an undo, or an abort, has done of which that is the intent; None where it has not moved the target, or there was none."""
+    if begun.what not in ("undo", "abort") or begun.rows is None:
+        return None
+    rows = mission.ledger.rows()[begun.rows :]
+    payload = next((row["payload"] for row in reversed(rows) if row.get("event_type") == UNDONE), None)
+    if payload is None:
+        return None
+    back = (str(row["wp_id"]) for row in rows if (row.get("from_lane"), row.get("to_lane")) == (DONE, APPROVED))
+    return Undone(payload["target"], payload["old"], payload["new"], tuple(dict.fromkeys(back)))
 
 
 def _last_landing(mission: Mission, state: State) -> Mapping[str, Any]:
@@ -136,13 +166,11 @@ def _journal(
         after[name] = {path: entry for path, entry in known.items() if path in kept[name]}
         prepared = checkout.prepare(old, move.shown_tree(repo, new, kept[name]), kept[name])
         rescue[name] = prepared.aside
-    ledger, undo = mission.ledger.ref, undo_ref(mission.mission_id)
-    refs = git.refs(ledger, undo)
-    previous = refs.get(ledger)
+    ledger = mission.ledger.ref
+    previous = git.refs(ledger).get(ledger)
     commit = mission.ledger.commit(git, lines, f"Landing of {mission.slug} undone\n", [previous] if previous else [])
+    # The ref that led back stays: removing one takes a lock of all refs, which a kill would leave behind.
     updates = [(landing["target"], new, old), (ledger, commit, previous or git.null_id)]
-    if (led_back := refs.get(undo)) is not None:
-        updates.append((undo, git.null_id, led_back))
     return Journal(
         "undo", mission.mission_id, str(mission.directory), landing["target"], old, new, updates, [], commit,
         list(kept), kept, after, rescue, {},

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kitty_host.api import KittyError
-from kitty_host.files import atomic_write, disk_errors, lock
+from kitty_host.files import atomic_write, lock
 from kitty_host.git import Git
 from kitty_host.lanes import PLANNING, plan_ref, require_lanes
 from kitty_host.ledger.event import LANDED, UNDONE
@@ -19,10 +19,10 @@ from kitty_host.ledger.machine import CLAIMED, IN_PROGRESS
 from kitty_host.mission import Mission
 from kitty_host.packages import Package
 from kitty_host.records import Lane, Lanes, Workspace
-from kitty_host.repo import Repo
 from kitty_host.state import State
 from kitty_merge import trees
 from kitty_merge.receipt import receipt
+from kitty_merge.worktrees import remove_half_made
 
 ENV_FILE = ".kitty-lane.env"
 DATABASE = "SPEC_KITTY_TEST_DB_NAME"
@@ -31,7 +31,6 @@ ACTIVE = (CLAIMED, IN_PROGRESS)
 """Where somebody is at work, so that a merge into the lane is seen and tested."""
 # As kitty makes them: in lower case, but for the first characters of the id at their end.
 _PLAIN_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*(-[0-9A-HJKMNP-TV-Z]{8})?")
-_REMOVED = ".kitty-removed-"
 
 
 def allocate(package: Package, mission: Mission) -> Workspace:
@@ -48,7 +47,7 @@ def allocate(package: Package, mission: Mission) -> Workspace:
     with lock(repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees", sign=True):
         head = repo.git.commit_of(f"refs/heads/{lane.branch}")
         base = base_for(mission, lanes, package, needed)
-        remove_half_made(repo.git, path)
+        remove_half_made(repo, path)
         if head is None:
             _add_worktree(package, repo.git, path, _submitted_head(state, lane) or base, new=lane.branch)
         elif not (path / ".git").exists():
@@ -216,74 +215,6 @@ def _add_worktree(package: Package, git: Git, path: Path, start: str, *, new: st
         git.run("worktree", "add", "--quiet", *(("--no-track", "-b", new) if new else ()), str(path), start)
     except KittyError as error:
         raise _failed(package, error.message, f"mend that and run: kitty implement {package.wp_id}") from error
-
-
-def remove_half_made(git: Git, path: Path) -> None:
-    """A worktree whose making was killed: Git left it locked, or without an index. Nobody has worked in it."""
-    if not (path / ".git").is_file():
-        return
-    place = Path(Git(path).out("rev-parse", "--absolute-git-dir"))
-    lock_file = place / "locked"
-    if not (place / "index").exists() or (lock_file.exists() and lock_file.read_text().strip() == "initializing"):
-        git.run("worktree", "remove", "--force", "--force", str(path))
-
-
-def remove_worktree(repo: Repo, path: Path) -> None:
-    """Remove a worktree in which everything is in a commit. Errors: `GIT_FAILED` where Git refuses, and then it is as it was.
-
-    Killed halfway it would look like one whose user has deleted files, and would stay for ever. So it gets a name first by which
-    `finish_removals` knows it.
-    """
-    doomed = path.with_name(f"{_REMOVED}{path.name}")
-    # Git refuses to move one that is locked or has submodules, and, below, to remove one that is not clean.
-    repo.git.run("worktree", "move", str(path), str(doomed))
-    try:
-        repo.git.run("worktree", "remove", str(doomed))
-    except KittyError:
-        repo.git.run("worktree", "move", str(doomed), str(path))
-        raise
-
-
-def finish_removals(repo: Repo) -> None:
-    """What a removal that was killed has left: files under the name they got for it, and what Git knew about them."""
-    if not _removals(repo):
-        return
-    with lock(repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees", sign=True):
-        named = [path for path in _removals(repo) if path.name.startswith(_REMOVED)]
-        if named:
-            # Killed while it moved, Git may know half of the new path, which leads to some other place: then pruning leaves it.
-            repo.git.run("worktree", "repair", *map(str, named), ok=range(256))
-        for doomed in named:
-            if _has_work(doomed):
-                repo.git.run("worktree", "move", str(doomed), str(doomed.with_name(doomed.name.removeprefix(_REMOVED))))
-                continue
-            import shutil
-
-            with disk_errors(doomed):
-                shutil.rmtree(doomed)
-        repo.git.run("worktree", "prune")
-
-
-def _has_work(doomed: Path) -> bool:
-    """Whether somebody wrote into a worktree between the look at it and its removal, which Git has not begun then."""
-    if not (doomed / ".git").is_file():
-        return False
-    found = Git(doomed).run("status", "--porcelain", "-z", "--no-renames", ok=range(256)).stdout.split(b"\0")[:-1]
-    # Git looks once more before the first file goes, and after that says nothing true: with `.gitignore`, what it names is untracked.
-    return bool(found) and not any(record.startswith(b" D ") for record in found)
-
-
-def _removals(repo: Repo) -> list[Path]:
-    """Worktrees that were being removed, and Git's own directories of such that lead nowhere, or that it had no time to remove."""
-    found = [path for path in (repo.root / ".worktrees").glob(f"{_REMOVED}*") if path.is_dir()]
-    everything = repo.common / "worktrees"
-    if everything.is_dir() and not any(everything.iterdir()):
-        found.append(everything)
-    for known in everything.glob("*"):
-        place = known / "gitdir"
-        if not (known / "locked").exists() and (not place.exists() or f"/{_REMOVED}" in place.read_text()):
-            found.append(known)
-    return found
 
 
 def _bring_in(there: Git, package: Package, needed: list[str]) -> None:

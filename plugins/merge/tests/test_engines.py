@@ -16,6 +16,7 @@ import pytest
 from kitty_host.repo import Repo
 from kitty_host.testing import Project
 from kitty_merge.engine import Aside, Engine
+from kitty_merge.hooks import Hooks
 from kitty_merge.native import Native
 from kitty_merge.scratch import scratch
 
@@ -232,7 +233,7 @@ def outcomes(project: Project, found: Sample) -> dict[str, Outcome]:
     told = {"by hand": by_hand(project, heads), "aside": by(Aside(repo), project, heads)}
     for files in (True, False):
         with scratch(repo, files=files) as place:
-            told[f"native, files {files}"] = by(Native(place, (), repo.common / "hooks"), project, heads)
+            told[f"native, files {files}"] = by(Native(place, Hooks((), repo.common / "hooks")), project, heads)
     return told
 
 

@@ -114,6 +114,25 @@ def test_a_name_of_two_missions(yard: Yard) -> None:
     lands(yard, "--mission", mine)
 
 
+# Content filters
+
+
+def test_a_filter_that_must_not_fail_and_fails(yard: Yard) -> None:
+    yard.project.commit(".gitattributes", "*.txt filter=rot\n")
+    yard.project.git("config", "filter.rot.clean", "tr a-z n-za-m")
+    yard.project.git("config", "filter.rot.smudge", "tr a-z n-za-m")
+    ready(yard)
+    yard.project.git("config", "filter.rot.required", "true")
+    yard.project.git("config", "filter.rot.smudge", "exit 1;")
+    error = refused(yard, "FILTER_FAILED")
+    assert error["details"] == {"path": "sub/wp02.txt", "filter": "rot"}
+    mend(yard, error)
+    yard.project.git("config", "filter.rot.smudge", "tr a-z n-za-m")
+    assert yard.project.kitty("merge", "--json").exit_code == 0
+    assert yard.tree("wp01.txt").read_text() == "work\n"
+    assert yard.status() == ""
+
+
 # Lanes and target
 
 

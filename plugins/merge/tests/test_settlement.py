@@ -210,3 +210,24 @@ def test_own_records_alone_are_no_conflict(yard: Yard) -> None:
     landed = yard.project.git("show", f"main:{ledger}")
     assert "<<<<<<<" not in landed
     assert len(set(landed.splitlines())) == len(landed.splitlines())
+
+
+def test_hooks_judge_what_was_only_added_and_nothing_in_the_worktree_is_lost(yard: Yard) -> None:
+    conflicting(yard)
+    place = stopped(yard)
+    settle(yard, place, commit=False)
+    yard.project.write("notes.txt", "how I settled it\n", where=place)
+    hooks = {"pre-commit": "git diff --cached --name-only >seen.local", "commit-msg": 'echo "Checked: yes" >>"$1"'}
+    yard.project.write(".git/info/exclude", "*.local\n")
+    for name, body in hooks.items():
+        yard.project.write(f".git/hooks/{name}", f"#!/bin/sh\n{body}\n[ ! -e {yard.root}/refuse ]\n").chmod(0o755)
+    yard.project.write("refuse")
+    refused = merge(yard, "--resume")
+    assert (refused.exit_code, refused.code, refused.json["details"]["hook"]) == (1, "COMMIT_REFUSED", "pre-commit")
+    assert (place / "seen.local").read_text() == "shared.txt\n"
+    (yard.root / "refuse").unlink()
+    done = merge(yard, "--resume")
+    assert done.exit_code == 0, done
+    (kept,) = (yard.root / ".git/kitty/rescue").rglob("notes.txt")
+    assert kept.read_text() == "how I settled it\n"
+    assert str(kept) in done.stderr

@@ -28,10 +28,9 @@ from kitty_merge.workspace import (
     database_name,
     environment,
     find,
-    finish_removals,
-    remove_worktree,
     worktree_path,
 )
+from kitty_merge.worktrees import finish_removals, remove_worktree
 
 from .conftest import Yard
 
