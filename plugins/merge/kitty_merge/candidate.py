@@ -38,14 +38,14 @@ def build(mission: Mission) -> Candidate:
     lanes = live_lanes(State.load(mission), found)
     settled = settlements(mission)
     graph = Graph.read(git, [head for _, head in lanes], old)
-    touched = trees.changing_attributes(git, [(graph.base_of(head, old), head) for _, head in lanes])
+    plain = trees.keeping_attributes(git, old, [head for _, head in lanes])
     tip = old
     contained = frozenset[str]()
     with engine_for(mission.repo) as engine:
         for number, (lane, head) in enumerate(lanes):
             # What others have brought already, or the target has, needs no merge of its own.
             if head in graph.parents and head not in contained:
-                tip = _chain(mission, engine, tip, (lane, head), lanes[:number], settled, plain=not touched[number])
+                tip = _chain(mission, engine, tip, (lane, head), lanes[:number], settled, plain=plain[number])
             contained |= graph.reach(head)
     tree = _judged_tree(mission, tip)
     named = tuple((lane.lane_id, head) for lane, head in lanes)

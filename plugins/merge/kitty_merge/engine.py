@@ -33,7 +33,7 @@ class Engine(Protocol):
     """What makes the commits of a landing. Moves no ref and touches nobody's checkout."""
 
     def merge(self, tip: str, head: str, message: str, *, plain: bool = False) -> Merged:
-        """Merge `head` into `tip`; `plain` says that the head changes no attributes. Errors: `COMMIT_REFUSED`."""
+        """Merge `head` into `tip`; `plain` says that the result has the tip's attributes. Errors: `COMMIT_REFUSED`."""
 
     def join(self, tree: str, tip: str, head: str, message: str) -> str:
         """A merge of `head` into `tip` whose result is known. Errors: `COMMIT_REFUSED`."""

@@ -103,9 +103,14 @@ def place_with(repo: Repo, git: Git, found: Mapping[str, str]) -> Path:
     return place
 
 
-def changing_attributes(git: Git, pairs: Sequence[tuple[str, str]]) -> list[bool]:
-    """Of pairs of commits, whether the second one has other attributes than the first."""
-    return [bool(changes) for changes in changes_between(git, pairs, *_READ_BY_MERGING)]
+def keeping_attributes(git: Git, old: str, heads: Sequence[str]) -> list[bool]:
+    """Of lanes that are merged into `old` one after the other, whether the attributes are still those of `old` afterwards.
+
+    That a lane does not touch any is not enough: where another one brings some and this one renames their directory, they move.
+    """
+    differing = changes_between(git, [(old, head) for head in heads], *_READ_BY_MERGING)
+    touched = [bool(changes) for changes in differing]
+    return [not any(touched[: number + 1]) for number in range(len(heads))]
 
 
 def standing_in(repo: Repo, place: Path) -> dict[str, str]:

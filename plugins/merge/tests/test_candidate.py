@@ -202,6 +202,23 @@ def test_a_file_that_follows_a_renamed_directory_is_accounted_for(yard: Yard) ->
     assert told == {"before/new.txt": "moved to after/new.txt"}
 
 
+def test_attributes_that_move_with_their_directory_are_heeded_where_they_are_then(yard: Yard) -> None:
+    """The lane that renames the directory touches no attributes: another one brings them."""
+    git = yard.project.git
+    git("config", "merge.directoryRenames", "true")
+    yard.project.commit("src/list.txt", "first\nlast\n")
+    yard.project.commit("src/other.txt", "other\n")
+    yard.plan(*(yard.package(name) for name in ("WP01", "WP02", "WP03")))
+    yard.work("WP01", "*.txt merge=union\n", path="src/.gitattributes")
+    yard.finish("WP01", "first\none\nlast\n", path="src/list.txt")
+    renaming = yard.start("WP02").path
+    git("mv", "src", "lib", where=renaming)
+    git("commit", "--quiet", "-m", "rename", where=renaming)
+    yard.approve("WP02")
+    yard.finish("WP03", "first\nthree\nlast\n", path="src/list.txt")
+    assert git("show", f"{build(yard.mission).tip}:lib/list.txt") == "first\none\nthree\nlast"
+
+
 def test_a_dropped_path_refuses(yard: Yard) -> None:
     from attrs import evolve
 
