@@ -6,16 +6,17 @@ default.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
 import reprlib
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from kitty_host.api import KittyError
-from kitty_host.files import atomic_write
+from kitty_host.files import atomic_write, stamp_of, write_cache
 from kitty_host.inert import inert
 
 if TYPE_CHECKING:
@@ -34,12 +35,32 @@ class Config:
         self.data = data
 
     @classmethod
-    def load(cls, path: Path) -> Config:
-        """Read the file; a missing one is empty. Errors: `CONFIG_INVALID`."""
-        try:
-            text = path.read_bytes()
-        except FileNotFoundError:
+    def load(cls, path: Path, cache: Path | None = None) -> Config:
+        """Read the file; a missing one is empty. What it said last is kept in `cache`, since YAML takes long to load.
+
+        Errors: `CONFIG_INVALID`.
+        """
+        stamp = stamp_of(path)
+        if stamp is None:
             return cls(path, {})
+        if cache is None:
+            return cls._parse(path)
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            known = json.loads(cache.read_bytes())
+            if known["stamp"] == stamp and isinstance(known["data"], dict):
+                return cls(path, known["data"])
+        found = cls._parse(path)
+        # Garbage in a cache is as good as no cache, and one that cannot be written costs time and nothing else.
+        with contextlib.suppress(KittyError, OSError, ValueError, TypeError):
+            content = json.dumps({"stamp": stamp, "data": found.data}, allow_nan=False)
+            # JSON has no dates, and no keys but texts.
+            if json.loads(content)["data"] == found.data:
+                write_cache(cache, content.encode())
+        return found
+
+    @classmethod
+    def _parse(cls, path: Path) -> Config:
+        text = path.read_bytes()
         data = parse_yaml(text, path, code="CONFIG_INVALID")
         if data is None:
             data = {}
@@ -62,8 +83,11 @@ class Config:
                     path=str(self.path),
                     key=name,
                 )
-        # Nothing said is the default; cattrs takes longer to load than most commands take in all.
-        return structure(found, record, where=name, path=self.path, code="CONFIG_INVALID") if found else record()
+        # cattrs takes longer to load than most commands take in all.
+        plain = _plainly(found, record)
+        if plain is not None:
+            return plain
+        return structure(found, record, where=name, path=self.path, code="CONFIG_INVALID")
 
     def set(self, key: str, value: Any) -> None:
         """Write one value (dots go deeper); comments, order and quoting of the rest survive. Errors: `CONFIG_INVALID`."""
@@ -118,7 +142,7 @@ def _require_bounded(text: bytes | str) -> None:
     nodes = 0
     sizes: dict[str, int] = {}
     around: list[tuple[str | None, int]] = []
-    with closing(_safe().parse(text)) as events:
+    with contextlib.closing(_safe().parse(text)) as events:
         for event in events:
             problem = ""
             if isinstance(event, AliasEvent):
@@ -153,6 +177,22 @@ def _made() -> Any:
     from ruamel.yaml import YAML
 
     return YAML(typ="safe")
+
+
+def _plainly(found: Mapping[str, Any], record: type[Section]) -> Section | None:
+    """The record where everything said is a scalar of the very type of its field; None leaves it, and every complaint, to cattrs."""
+    kinds = get_type_hints(record) if found else {}
+    for name, value in found.items():
+        kind = kinds.get(name)
+        if get_origin(kind) is Literal:
+            if not any(type(value) is type(one) and value == one for one in get_args(kind)):
+                return None
+        elif name in kinds and not (kind in (int, str, bool, float) and type(value) is kind):
+            return None
+    try:
+        return record(**{name: value for name, value in found.items() if name in kinds})
+    except (TypeError, ValueError):
+        return None
 
 
 def structure(value: Any, record: type[Section], *, where: str, path: Path, code: str) -> Section:

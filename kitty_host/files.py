@@ -263,6 +263,15 @@ def last_byte(path: Path) -> tuple[bytes, os.stat_result]:
         os.close(descriptor)
 
 
+def stamp_of(path: Path) -> list[int] | None:
+    """What a file's cached content is known by; None for one that is not there, or cannot even be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
 def changed(directory: Path) -> int:
     """When a name in a directory came or went, in nanoseconds; 0 where there is no directory."""
     try:

@@ -5,16 +5,20 @@ Git's own answers come back as text or bytes; what they mean for missions is kno
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 from kitty_host.api import KittyError
+
+if TYPE_CHECKING:
+    from kitty_host.objects import Objects
 
 # What Git sets for the hooks it runs. Inherited, it would make `git -C elsewhere` work on the repository of the caller.
 _LOCAL_VARIABLES = (
@@ -203,44 +207,39 @@ class Git:
         """Store bytes as they are, without filters."""
         return self.write_object("blob", content)
 
-    def write_tree(self, name: str, blob: str) -> str:
-        """Store a tree of one plain file."""
-        return self.write_object("tree", f"100644 {name}\0".encode() + bytes.fromhex(blob))
-
     def read_blob(self, revision: str, path: str) -> bytes | None:
         """The bytes of `path` in a commit or tree, or None where it has none."""
-        done = self.run("cat-file", "blob", f"{revision}:{path}", ok=(0, 128))
-        return done.stdout if done.returncode == 0 else None
+        if "\n" in path:
+            done = self.run("cat-file", "blob", f"{revision}:{path}", ok=(0, 128))
+            return done.stdout if done.returncode == 0 else None
+        found = self.objects.find(f"{revision}:{path}")
+        return found.content if found and found.kind == "blob" else None
 
     def write_object(self, kind: str, content: bytes) -> str:
         """Store an object as it is; `kind` is blob, tree or commit. Not by `mktree`, which syncs nothing whatever `core.fsync` says."""
         return self.out("hash-object", "-w", "-t", kind, "--stdin", stdin=content)
 
-    @contextlib.contextmanager
-    def objects(self) -> Iterator[Callable[[str], bytes | None]]:
-        """Read many objects by one process: what it yields takes a name without newlines, and gives the bytes or None."""
-        with subprocess.Popen(
-            ["git", "cat-file", "--batch"],
+    def talk(self, *arguments: str, owner: object) -> tuple[IO[bytes], IO[bytes]]:
+        """Start a command that answers for as long as it is asked, which is as long as its owner lives: its input and its output."""
+        process = subprocess.Popen(
+            ["git", *arguments],
             cwd=self.directory,
             env={**_environment(), **self._extra},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-        ) as process:
-            assert process.stdin is not None, "it is a pipe"
-            assert process.stdout is not None, "it is a pipe"
-            asked, answers = process.stdin, process.stdout
+        )
+        assert process.stdin is not None, "it is a pipe"
+        assert process.stdout is not None, "it is a pipe"
+        weakref.finalize(owner, _end, process)
+        return process.stdin, process.stdout
 
-            def read(name: str) -> bytes | None:
-                asked.write(name.encode(errors="surrogateescape") + b"\n")
-                asked.flush()
-                told = answers.readline().rstrip(b"\n")
-                if not told or told.endswith((b" missing", b" ambiguous")):
-                    return None
-                content = answers.read(int(told.rpartition(b" ")[2]) + 1)
-                return content[:-1]
+    @cached_property
+    def objects(self) -> Objects:
+        """The objects that it sees."""
+        from kitty_host.objects import Objects
 
-            yield read
+        return Objects(self)
 
     def commit_tree(self, tree: str, parents: Sequence[str], message: str) -> str:
         """A commit object, signed where the user's configuration asks for it: `commit-tree` ignores that setting by itself."""
@@ -250,14 +249,28 @@ class Git:
         return self.out("commit-tree", tree, *named, *signed, "-F", "-", stdin=text.encode(errors="surrogateescape"))
 
     @cached_property
+    def settings(self) -> Mapping[str, str]:
+        """The configuration as it is here, by name, whose first and last part are in lower case; the last value of each counts."""
+        pairs = (record.partition("\n") for record in self.records("config", "-z", "--list"))
+        # A name without a value is true.
+        return {name: value if parted else "true" for name, parted, value in pairs}
+
+    def is_set(self, name: str) -> bool | None:
+        """What a setting says, as Git takes a truth value; None where it says nothing."""
+        value = self.settings.get(name)
+        return (
+            None if value is None else value.lower() in ("true", "yes", "on") or bool(re.match(r"0*[1-9]|[-+]", value))
+        )
+
+    @property
     def signs(self) -> bool:
         """Whether the user wants commits to be signed."""
-        return self.run("config", "--type=bool", "--get", "commit.gpgSign", ok=(0, 1)).stdout.strip() == b"true"
+        return bool(self.is_set("commit.gpgsign"))
 
-    @cached_property
+    @property
     def null_id(self) -> str:
         """What stands for "no object": as many zeros as this repository's ids have characters."""
-        return "0" * (64 if self.out("rev-parse", "--show-object-format") == "sha256" else 40)
+        return "0" * (64 if self.settings.get("extensions.objectformat") == "sha256" else 40)
 
     @cached_property
     def version(self) -> tuple[int, int]:
@@ -269,6 +282,13 @@ class Git:
         """The refs that are one of these, or below one, or fit one with stars; each with its object."""
         lines = self.lines("for-each-ref", "--format=%(objectname) %(refname)", *patterns)
         return {ref: commit for commit, _, ref in (line.partition(" ") for line in lines)}
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
+    process.wait()
 
 
 def _environment() -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kitty_host.api import Finding, KittyError
-from kitty_host.files import write_cache
+from kitty_host.files import stamp_of, write_cache
 from kitty_host.inert import inert
 
 _CACHE_VERSION = 1
@@ -70,7 +70,7 @@ def read_packages(directory: Path, cache: Path) -> tuple[tuple[Package, ...], li
 def _read_files(files: Sequence[Path], known: dict[str, Any], cache: Path) -> tuple[tuple[Package, ...], list[Finding]]:
     entries: dict[str, Any] = {}
     for path in files:
-        key = _key(path)
+        key = stamp_of(path)
         entry = known.get(path.name)
         entries[path.name] = entry if entry and entry["key"] == key else {"key": key, **_parse(path)}
     packages: dict[str, Package] = {}
@@ -96,15 +96,6 @@ def _read_files(files: Sequence[Path], known: dict[str, Any], cache: Path) -> tu
         with contextlib.suppress(KittyError, OSError):
             write_cache(cache, json.dumps({"version": _CACHE_VERSION, "files": entries}).encode())
     return tuple(packages[wp_id] for wp_id in sorted(packages, key=_natural)), findings
-
-
-def _key(path: Path) -> list[int] | None:
-    """What a file's cached content is known by; None for one that cannot even be looked at."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def front_matter(content: bytes, path: Path) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class Repo:
         """`.kittify/config.yaml`, read when first asked for."""
         from kitty_host.config import Config
 
-        return Config.load(self.root / CONFIG)
+        return Config.load(self.root / CONFIG, self.cache / "config.json")
 
     @property
     def initialized(self) -> bool:
@@ -114,7 +114,10 @@ class Repo:
     @cached_property
     def is_bare(self) -> bool:
         """Whether the repository has no main worktree, only linked ones."""
-        return self.git.out("-C", str(self.common), "rev-parse", "--is-bare-repository") == "true"
+        said = self.git.is_set("core.bare")
+        if said is None:
+            return self.git.out("-C", str(self.common), "rev-parse", "--is-bare-repository") == "true"
+        return said
 
     def worktrees(self) -> list[tuple[Path, str | None]]:
         """Every worktree with the full ref that it has checked out, None where detached; the main one first.

@@ -83,7 +83,8 @@ def stamp(state: State, rows: Sequence[Row], *, after: Sequence[Row] = ()) -> li
 
     No time is earlier than the last one of the same work package, and ids ascend.
     """
-    last: dict[str, str] = {}
+    # The last one of each work package is the latest: these rows were stamped here.
+    last = {str(row.get("wp_id") or ""): _time(row) for row in after}
     ever = max([state.snapshot.latest(), *(_time(row) for row in after)])
     known = (state.snapshot.last_row_id, *(event_id_of(row) for row in after))
     top = max([state.snapshot.top, *filter(is_ulid, known)])

@@ -48,8 +48,10 @@ def blocks(
         end = chunk.rfind(b"\n") + 1
         if not end:
             # Of a line without end only the next newline matters. Without one, it is what a crash left of a write.
-            too_much = len(carried) > LONGEST
-            carried, dropped = (b"", dropped + len(carried) + len(chunk)) if too_much else (carried + chunk, dropped)
+            if dropped or len(carried) > LONGEST:
+                carried, dropped = b"", dropped + len(carried) + len(chunk)
+            else:
+                carried += chunk
             continue
         content = carried + chunk[:end]
         carried = chunk[end:]

@@ -393,13 +393,19 @@ class Ledger:
 
         The first parent itself, where it has the same lines and no other parent is new to it.
         """
-        blob = git.write_blob(b"".join(line + b"\n" for line in lines))
-        tree = git.write_tree(FILE, blob)
+        objects, content = git.objects, b"".join(line + b"\n" for line in lines)
+        listed = f"100644 {FILE}\0".encode() + bytes.fromhex(objects.id_of("blob", content))
+        tree = objects.id_of("tree", listed)
         mine, *others = parents or [""]
         news = [other for other in others if not git.is_ancestor(other, mine)]
-        if mine and not news and git.out("rev-parse", f"{mine}^{{tree}}") == tree:
+        before = objects.find(f"{mine}^{{tree}}") if mine and not news else None
+        if before and before.id == tree:
             return mine
-        return git.commit_tree(tree, ([mine] if mine else []) + news, message)
+        objects.add("blob", content)
+        objects.add("tree", listed)
+        made = objects.commit(tree, ([mine] if mine else []) + news, message)
+        objects.flush()
+        return made
 
     def lines_at(self, git: Git, revision: str) -> list[bytes]:
         """The lines of a checkpoint; empty where the revision is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import struct
@@ -145,6 +146,11 @@ def calls_of(counter: Path) -> list[Call]:
 def points(calls: Sequence[Call]) -> list[tuple[int, bool]]:
     """Where a run with these calls can be killed: before each of them, and in the middle of each write of two bytes and more."""
     return [(at, torn) for at, call in enumerate(calls, 1) for torn in ((False, True) if call.size > 1 else (False,))]
+
+
+def share_of(places: Sequence[tuple[int, bool]], part: int) -> list[tuple[int, bool]]:
+    """One in `part` of them, the same in every run; not every second one, which might be those inside a write, or none of them."""
+    return sorted(random.Random(0).sample(places, -(-len(places) // part)))
 
 
 def arm(at: int, *, torn: bool) -> None:

@@ -1,4 +1,7 @@
-"""A whole command is killed with its Git children at every call that changes files: nothing acknowledged is lost, and it works again."""
+"""A whole command is killed with its Git children at calls that change files: nothing acknowledged is lost, and it works again.
+
+At half of them in the slow tier, and at every one in the sweep.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from library import Crash, Done, copy, points, snapshot
+from library import Crash, Done, copy, points, share_of, snapshot
 
 from kitty_host.files import TEMPORARY_PREFIX
 from kitty_host.ledger.log import Ledger
@@ -85,10 +88,10 @@ def lines_of(root: Path, mission: Mission) -> tuple[Ledger, list[bytes]]:
     return ledger, ledger.lines()
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("part", [pytest.param(2, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_nothing_acknowledged_is_lost_and_the_next_command_works(
-    project: Project, mission: Mission, crash: Crash, tmp_path: Path, command: Command
+    project: Project, mission: Mission, crash: Crash, tmp_path: Path, command: Command, part: int
 ) -> None:
     command.prepare(project, mission)
     kept = mission.ledger.lines()
@@ -105,7 +108,7 @@ def test_nothing_acknowledged_is_lost_and_the_next_command_works(
     places = points(whole.calls)
     assert len(places) >= command.fewest
     broken: list[str] = []
-    for at, half in places:
+    for at, half in share_of(places, part):
         root = tmp_path / f"killed-{at}-{half}"
         copy(project.root, root)
         done = run(root, at, half)

@@ -1,4 +1,7 @@
-"""A mission that is made from a brief is killed at every call that changes files: there is a whole one or none, and the next one works."""
+"""A mission that is made from a brief is killed at calls that change files: there is a whole one or none, and the next one works.
+
+At a quarter of them in the slow tier, and at every one in the sweep.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from library import Crash, copy, points
+from library import Crash, copy, points, share_of
 
 from kitty_host.mission import find_missions
 from kitty_host.repo import Repo
@@ -22,9 +25,9 @@ TASKS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("part", [pytest.param(4, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.sweep)])
 def test_a_mission_from_a_brief_is_there_with_its_packages_or_not_at_all(
-    project: Project, crash: Crash, tmp_path: Path
+    project: Project, crash: Crash, tmp_path: Path, part: int
 ) -> None:
     project.write("tasks.json", json.dumps(TASKS))
     assert project.kitty("intake", "tasks.json").exit_code == 0
@@ -32,7 +35,7 @@ def test_a_mission_from_a_brief_is_there_with_its_packages_or_not_at_all(
     copy(project.root, tmp_path / "whole")
     places = points(crash.run(command, where=tmp_path / "whole").calls)
     assert len(places) >= 30
-    for at, half in places:
+    for at, half in share_of(places, part):
         root = tmp_path / f"killed-{at}-{half}"
         copy(project.root, root)
         crash.run(command, at=at, torn=half, where=root)

@@ -54,12 +54,12 @@ def swept(library: Path, tmp_path: Path, *, every: int = 1, again: int = 1) -> d
 
 
 def test_a_ledger_killed_at_a_sample_of_points_loses_nothing_and_heals(library: Path, tmp_path: Path) -> None:
-    assert sum(swept(library, tmp_path, every=3, again=9).values()) > POINTS // 5
+    assert sum(swept(library, tmp_path, every=9, again=9).values()) > POINTS // 10
 
 
 @pytest.mark.slow
-def test_a_ledger_killed_at_every_point_loses_nothing_and_heals(library: Path, tmp_path: Path) -> None:
-    counts = swept(library, tmp_path, again=3)
+def test_a_ledger_killed_at_more_than_a_thousand_points_loses_nothing_and_heals(library: Path, tmp_path: Path) -> None:
+    counts = swept(library, tmp_path, every=2, again=3)
     assert set(counts) == {operation.name for operation in OPERATIONS}
     assert all(counts.values())
     total = sum(counts.values())
@@ -68,7 +68,7 @@ def test_a_ledger_killed_at_every_point_loses_nothing_and_heals(library: Path, t
 
 
 @pytest.mark.sweep
-def test_so_does_one_whose_healing_is_killed_at_every_point_too(library: Path, tmp_path: Path) -> None:
+def test_so_does_one_that_is_killed_at_every_point_and_so_is_its_healing(library: Path, tmp_path: Path) -> None:
     sys.stdout.write(f"{sum(swept(library, tmp_path).values())} points\n")
 
 

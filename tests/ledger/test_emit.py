@@ -396,19 +396,22 @@ HISTORIES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
 }
 
 
+@pytest.mark.parametrize("year", [2026, 2999], ids=["past", "ahead of the clock"])
 @pytest.mark.parametrize("history", HISTORIES)
 def test_an_approval_is_in_force_though_a_departure_waited_for_it(
-    plugins: Plugins, mission: Mission, history: str
+    plugins: Plugins, mission: Mission, history: str, year: int
 ) -> None:
     rows = [to(mission, "WP01", source, target, **fields) for source, target, fields in HISTORIES[history]]
     mission.ledger.append(
-        [{**row, "event_id": new_id(), "at": f"2026-01-01T00:00:{n:02}.000000+00:00"} for n, row in enumerate(rows)]
+        [{**row, "event_id": new_id(), "at": f"{year}-01-01T00:00:{n:02}.000000+00:00"} for n, row in enumerate(rows)]
     )
     assert lane(mission) == "in_review"
     written = emit(plugins, mission, moves(mission, ("WP01", "in_review", "approved"), review_result=REVIEW))
     assert lane(mission) == "approved"
     assert {row["force"] for row in written} == {False, True}
     assert [row["review_result"] for row in written] == [REVIEW] * len(written)
+    times = [row["at"] for row in written]
+    assert times == sorted(set(times)), "each is later than the one before it"
 
 
 def test_a_row_about_the_mission_is_later_than_the_rows_before_it_in_its_command(

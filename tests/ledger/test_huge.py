@@ -172,6 +172,13 @@ def test_with_anything_else_in_between_it_is_right_or_refuses(seed: int, slips: 
 
 @pytest.mark.slow
 @given(st.integers(0), st.sampled_from([0, 1, 3, 20]), st.sampled_from([700, 4000, 1 << 20]))
+@settings(deadline=None, max_examples=1000)
+def test_so_it_is_for_a_thousand_ledgers(seed: int, slips: int, block: int) -> None:
+    check(seed, slips, block, 80)
+
+
+@pytest.mark.sweep
+@given(st.integers(0), st.sampled_from([0, 1, 3, 20]), st.sampled_from([700, 4000, 1 << 20]))
 @settings(deadline=None, max_examples=4000)
 def test_so_it_is_for_thousands_of_ledgers(seed: int, slips: int, block: int) -> None:
     check(seed, slips, block, 80)

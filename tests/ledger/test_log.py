@@ -289,11 +289,13 @@ def test_a_writer_killed_at_any_moment_loses_nothing_it_had_acknowledged(
     killed(8, ledger, start, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(50, marks=pytest.mark.slow), pytest.param(150, marks=pytest.mark.sweep)]
+)
 def test_so_does_one_killed_at_many_more_moments(
-    ledger: Ledger, start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
+    ledger: Ledger, start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, rounds: int
 ) -> None:
-    killed(150, ledger, start, tmp_path)
+    killed(rounds, ledger, start, tmp_path)
 
 
 def test_a_file_that_was_replaced_during_the_sync_gets_its_rows_back(

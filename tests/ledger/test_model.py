@@ -429,6 +429,13 @@ def test_the_lines_of_any_history_add_up_to_one_state_in_any_order(rows: list[Ro
 
 @pytest.mark.slow
 @given(histories("seed", "again") | quarrels(), shuffles)
+@settings(max_examples=800)
+def test_so_do_those_of_hundreds_of_histories(rows: list[Row], chance: random.Random) -> None:
+    one_state_in_any_order(rows, chance)
+
+
+@pytest.mark.sweep
+@given(histories("seed", "again") | quarrels(), shuffles)
 @settings(max_examples=4000)
 def test_so_do_those_of_thousands_of_histories(rows: list[Row], chance: random.Random) -> None:
     one_state_in_any_order(rows, chance)
@@ -462,6 +469,13 @@ def test_branches_merged_in_any_order_are_one_state(rows: list[Row], chance: ran
 
 
 @pytest.mark.slow
+@given(histories("seed") | quarrels(), shuffles)
+@settings(max_examples=400)
+def test_so_are_those_of_hundreds_of_histories(rows: list[Row], chance: random.Random) -> None:
+    one_state_however_merged(rows, chance)
+
+
+@pytest.mark.sweep
 @given(histories("seed") | quarrels(), shuffles)
 @settings(max_examples=2000)
 def test_so_are_those_of_thousands_of_histories(rows: list[Row], chance: random.Random) -> None:
@@ -510,6 +524,13 @@ def test_a_state_and_what_follows_is_the_state_of_all_or_refused(rows: list[Row]
 
 
 @pytest.mark.slow
+@given(in_file_order)
+@settings(max_examples=1000)
+def test_so_it_is_for_a_thousand_histories(rows: list[Row]) -> None:
+    one_state_however_extended(rows)
+
+
+@pytest.mark.sweep
 @given(in_file_order)
 @settings(max_examples=4000)
 def test_so_it_is_for_thousands_of_histories(rows: list[Row]) -> None:
@@ -580,6 +601,14 @@ def test_a_growing_file_is_read_as_if_it_were_read_anew(rows: list[Row], sizes: 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("thresholds")
+@given(in_file_order, st.lists(st.integers(0, 6), max_size=5))
+@settings(shared, max_examples=150)
+def test_so_are_many_more_files(rows: list[Row], sizes: list[int]) -> None:
+    one_state_however_read(rows, sizes)
+
+
+@pytest.mark.sweep
 @pytest.mark.usefixtures("thresholds")
 @given(in_file_order, st.lists(st.integers(0, 6), max_size=5))
 @settings(shared, max_examples=400)
@@ -948,10 +977,12 @@ def test_whatever_happens_to_its_files_a_ledger_keeps_what_it_acknowledged() -> 
     run_state_machine_as_test(LogMachine, settings=settings(max_examples=15, stateful_step_count=30))
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("thresholds")
-def test_so_it_does_in_hundreds_of_stories() -> None:
-    run_state_machine_as_test(LogMachine, settings=settings(max_examples=150, stateful_step_count=50))
+@pytest.mark.parametrize(
+    "stories", [pytest.param(35, marks=pytest.mark.slow), pytest.param(150, marks=pytest.mark.sweep)]
+)
+def test_so_it_does_in_many_more_and_longer_stories(stories: int) -> None:
+    run_state_machine_as_test(LogMachine, settings=settings(max_examples=stories, stateful_step_count=50))
 
 
 # Emitting
@@ -1123,9 +1154,11 @@ def test_what_is_emitted_is_in_force_whatever_the_clocks_say(mission: Mission, c
     )
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("thresholds")
-def test_so_it_is_in_hundreds_of_stories(mission: Mission, clocks: Clocks) -> None:
+@pytest.mark.parametrize(
+    "stories", [pytest.param(35, marks=pytest.mark.slow), pytest.param(150, marks=pytest.mark.sweep)]
+)
+def test_so_it_is_in_many_more_and_longer_stories(mission: Mission, clocks: Clocks, stories: int) -> None:
     run_state_machine_as_test(
-        cast(Any, lambda: EmitMachine(mission, clocks)), settings=settings(max_examples=150, stateful_step_count=40)
+        cast(Any, lambda: EmitMachine(mission, clocks)), settings=settings(max_examples=stories, stateful_step_count=40)
     )

@@ -20,8 +20,8 @@ LANDED = "landed"
 def account(candidate: Candidate) -> tuple[LaneAccount, ...]:
     """What each lane contributes. Errors: `MERGE_INCOMPLETE` for anything that is not in the result and that nobody else has changed."""
     git = candidate.mission.repo.git
-    _prove_nothing_missing(candidate)
     graph = Graph.read(git, [candidate.chain, *(head for _, head in candidate.heads)], candidate.old)
+    _prove_nothing_missing(candidate, graph)
     _prove_nothing_more(candidate, graph)
     wp_ids = {lane.lane_id: lane.wp_ids for lane in require_lanes(candidate.mission).lanes}
     bases = {lane_id: graph.base_of(head, candidate.old) for lane_id, head in candidate.heads}
@@ -48,24 +48,23 @@ def _path(change: trees.Change, result: trees.Entry | None, ways: _Ways) -> Path
     return PathChange(change.path, change.old.blob if change.old else "", result.blob if result else "", how)
 
 
-def _prove_nothing_missing(candidate: Candidate) -> None:
-    """By ancestry: the chain contains every head. What lands is the chain, or for `squash` a commit of its tree.
+def _prove_nothing_missing(candidate: Candidate, graph: Graph) -> None:
+    """By ancestry: the chain contains the target and every head. What lands is the chain, or for `squash` a commit of its tree.
 
     Errors: `MERGE_INCOMPLETE`.
     """
-    git = candidate.mission.repo.git
+    reached = graph.reach(candidate.chain)
+    below = {parent for commit in reached for parent in graph.parents[commit]} | {candidate.chain}
     heads = [head for _, head in candidate.heads]
-    # Not by `rev-list HEADS --not CHAIN`, which names reachable commits too where a clock was behind when the chain was made.
-    tops = git.lines("merge-base", "--independent", candidate.chain, candidate.old, *heads)
-    left = [commit for commit in tops if commit != candidate.chain]
-    missing = git.lines("rev-list", *left, "--not", candidate.chain) if left else []
+    # What is not among the commits that the target lacks, the target has.
+    missing = [head for head in heads if head in graph.parents and head not in reached]
+    if candidate.old not in below:
+        missing.append(candidate.old)
     if missing:
-        raise KittyError(
-            "MERGE_INCOMPLETE", f"{len(missing)} commits are not in the result", "run it again", commits=missing
-        )
+        raise KittyError("MERGE_INCOMPLETE", f"{missing[0][:10]} is not in the result", "run it again", commits=missing)
     if candidate.tip != candidate.chain:
-        of_chain, of_tip = git.lines("rev-parse", f"{candidate.chain}^{{tree}}", f"{candidate.tip}^{{tree}}")
-        if of_chain != of_tip:
+        repo = candidate.mission.repo
+        if trees.tree_of(repo, candidate.chain).id != trees.tree_of(repo, candidate.tip).id:
             raise KittyError("MERGE_INCOMPLETE", f"{candidate.tip[:10]} has not the tree of the lanes", "run it again")
 
 
@@ -144,8 +143,8 @@ class _Ways:
     def _moved(self, change: trees.Change) -> str | None:
         """Where Git has put a file of a directory that another lane renamed; without this setting of the user's, that is a conflict."""
         git = self.candidate.mission.repo.git
-        asked = git.run("config", "--type=bool", "--get", "merge.directoryRenames", ok=(0, 1, 128))
-        if change.new is None or asked.stdout.strip() != b"true":
+        # It may say `conflict`, too.
+        if change.new is None or not git.is_set("merge.directoryrenames"):
             return None
         name = change.path.rpartition("/")[2]
         found = trees.changes(git, self.candidate.old, self.candidate.tip)

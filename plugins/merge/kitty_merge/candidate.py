@@ -20,6 +20,7 @@ from kitty_merge import trees
 from kitty_merge.engine import Engine, engine_for
 from kitty_merge.graph import Graph
 from kitty_merge.heads import live_lanes, read_heads, require_target
+from kitty_merge.meeting import Step, steps
 from kitty_merge.own_records import is_record, record_path
 from kitty_merge.settlement import settlements
 from kitty_merge.ways import settle
@@ -38,15 +39,12 @@ def build(mission: Mission) -> Candidate:
     lanes = live_lanes(State.load(mission), found)
     settled = settlements(mission)
     graph = Graph.read(git, [head for _, head in lanes], old)
-    touched = trees.changing_attributes(git, [(graph.base_of(head, old), head) for _, head in lanes])
     tip = old
-    contained = frozenset[str]()
     with engine_for(mission.repo) as engine:
-        for number, (lane, head) in enumerate(lanes):
-            # What others have brought already, or the target has, needs no merge of its own.
-            if head in graph.parents and head not in contained:
-                tip = _chain(mission, engine, tip, (lane, head), lanes[:number], settled, plain=not touched[number])
-            contained |= graph.reach(head)
+        for number, step in enumerate(steps(git, graph, old, [head for _, head in lanes])):
+            if step is not None:
+                tip = _chain(mission, engine, tip, lanes[number], lanes[:number], settled, step)
+    git.objects.flush()
     tree = _judged_tree(mission, tip)
     named = tuple((lane.lane_id, head) for lane, head in lanes)
     key = hashlib.sha256(json.dumps([old, named, tree]).encode()).hexdigest()
@@ -60,9 +58,10 @@ def squashed(candidate: Candidate) -> Candidate:
     git = candidate.mission.repo.git
     trailers = "".join(f"Kitty-Lane: {lane_id} {head}\n" for lane_id, head in candidate.heads)
     message = f"{candidate.mission.title}\n\n{trailers}"
-    tree = git.out("rev-parse", f"{candidate.tip}^{{tree}}")
+    tree = trees.tree_of(candidate.mission.repo, candidate.tip).id
     with engine_for(candidate.mission.repo) as engine:
         tip = engine.commit(tree, candidate.old, message, source="squash")
+    git.objects.flush()
     return evolve(candidate, tip=tip, strategy=SQUASH)
 
 
@@ -73,21 +72,21 @@ def _chain(
     joining: tuple[Lane, str],
     before: Sequence[tuple[Lane, str]],
     settled: Mapping[tuple[str, str], str],
-    *,
-    plain: bool,
+    step: Step,
 ) -> str:
     git = mission.repo.git
     lane, head = joining
     titles = {package.wp_id: package.title for package in mission.packages}
     listed = "".join(f"{wp_id} {titles.get(wp_id, '')}\n" for wp_id in lane.wp_ids)
     message = f"Merge {lane.lane_id} of {mission.slug}\n\n{listed}"
-    if settled and (known := settled.get((git.out("rev-parse", f"{tip}^{{tree}}"), head))):
+    if settled and (known := settled.get((trees.tree_of(mission.repo, tip).id, head))):
         message += f"\nConflicts were settled by {git.out('log', '-1', '--format=%an <%ae>', known)}.\n"
         return engine.join(git.out("rev-parse", f"{known}^{{tree}}"), tip, head, message)
-    commit, conflicts = engine.merge(tip, head, message, plain=plain)
+    commit, conflicts = engine.merge(tip, head, message, step)
     if conflicts and all(is_record(mission, path) for path in conflicts):
         return engine.join(_with_records_of(mission, tip, head), tip, head, message)
     if conflicts:
+        git.objects.flush()
         others = [other for other, its_head in before if engine.conflicts(its_head, head)]
         causes = others[:1]
         if not others and not engine.conflicts(f"refs/heads/{mission.target}", head):
@@ -128,7 +127,6 @@ def _with_records_of(mission: Mission, tip: str, head: str) -> str:
 def _judged_tree(mission: Mission, commit: str) -> str:
     """The tree without this mission's own records."""
     directory = mission.repo.relative(mission.directory)
-    records: Sequence[str] = [
-        path for path in trees.entries(mission.repo.git, commit, directory) if is_record(mission, path)
-    ]
+    found = trees.listed(mission.repo, commit, directory)
+    records = [path for name in found if is_record(mission, path := f"{directory}/{name}")]
     return trees.id_with_entries(mission.repo, commit, dict.fromkeys(records))

@@ -35,6 +35,7 @@ from kitty_host.repo import Repo
 from kitty_merge import trees
 from kitty_merge.filters import require_filters
 from kitty_merge.journal import Entries
+from kitty_merge.worktrees import git_directory
 
 
 class Prepared(NamedTuple):
@@ -70,7 +71,7 @@ class Checkout:
         self.path = path
         self.token = token
         self.git = Git(path)
-        self.index = Path(self.git.out("rev-parse", "--path-format=absolute", "--git-path", "index"))
+        self.index = git_directory(repo, path) / "index"
         self.lock_file = self.index.with_name("index.lock")
         self.copy = self.index.with_name("kitty-index")
 
@@ -112,10 +113,9 @@ class Checkout:
         """
         git = self._copied_index()
         changes = trees.changes(git, old, new)
-        staged, unmerged = _staged(git)
+        staged, unmerged, changed_on_disk = _staged(git)
         if unmerged:
             raise _dirty(self.path, unmerged[0], "has an unfinished merge")
-        changed_on_disk = set(git.records("diff-files", "-z", "--name-only"))
         adopted: dict[str, trees.Entry | None] = dict(kept)
         # What is not the old commit's entry is what the user, or the ledger's being live, has made of it.
         before = {path: staged.get(path) for path in kept}
@@ -144,7 +144,7 @@ class Checkout:
                 before[change.path] = has
         written = [change for change in changes if change.path not in adopted]
         self._require_writable(written, kept)
-        self._require_room(git, written)
+        self._require_room(written)
         require_filters(self.repo, new, written)
         trees.set_entries(git, adopted)
         try:
@@ -167,9 +167,9 @@ class Checkout:
             if (self.path / path).exists():
                 require_writable(self.path / path)
 
-    def _require_room(self, git: Git, changes: list[trees.Change]) -> None:
+    def _require_room(self, changes: list[trees.Change]) -> None:
         """As far as can be known: filters may make files longer than they are stored."""
-        sizes = trees.sizes(git, [entry for change in changes for entry in (change.old, change.new) if entry])
+        sizes = trees.sizes(self.repo.git, [entry for change in changes for entry in (change.old, change.new) if entry])
         grown = sum(
             _rounded(sizes.get(change.new.blob, 0) if change.new else 0)
             - _rounded(sizes.get(change.old.blob, 0) if change.old else 0)
@@ -273,7 +273,7 @@ class Checkout:
         """
         git = self._copied_index()
         changes = [change for change in trees.changes(git, old, new) if change.path not in after]
-        staged, _ = _staged(git)
+        staged, *_ = _staged(git)
         if all(staged.get(change.path) == change.new for change in changes) and all(
             self._same_content(git, change.path, change.new) for change in changes
         ):
@@ -296,14 +296,14 @@ class Checkout:
         trees.set_entries(git, {**{change.path: change.new for change in changes}, **after})
         written = "".join(f"{change.path}\0" for change in changes if change.new)
         git.run("checkout-index", "-f", "-u", "-q", "-z", "--stdin", stdin=written.encode(errors="surrogateescape"))
-        if git.run("config", "--type=bool", "--get", "core.sparseCheckout", ok=(0, 1)).stdout.strip() == b"true":
+        if git.is_set("core.sparsecheckout"):
             git.run("sparse-checkout", "reapply")
         self._install(git)
         return rescued
 
     def is_behind(self, old: str, new: str) -> bool:
         """Whether the index is still OLD's where OLD and NEW differ: somebody removed the lock by hand before the index was renamed."""
-        staged, _ = _staged(self.git)
+        staged, *_ = _staged(self.git)
         changes = [change for change in trees.changes(self.git, old, new) if change.old != change.new]
         return bool(changes) and all(staged.get(change.path) == change.old for change in changes)
 
@@ -374,18 +374,22 @@ def checkouts_of(repo: Repo, ref: str, token_directory: Path) -> list[Checkout]:
     return [Checkout(repo, path, token_directory / f"token-{number}") for number, path in enumerate(places)]
 
 
-def _staged(git: Git) -> tuple[dict[str, trees.Entry], list[str]]:
-    """The index by path, and the paths of unfinished merges."""
+def _staged(git: Git) -> tuple[dict[str, trees.Entry], list[str], set[str]]:
+    """The index by path, the paths of unfinished merges, and those whose file is not what the index says."""
     found: dict[str, trees.Entry] = {}
     unmerged: list[str] = []
-    for record in git.records("ls-files", "-s", "-z"):
+    changed: set[str] = set()
+    # Everything comes first, and then once more what has changed, or is gone.
+    for record in git.records("ls-files", "-z", "-t", "--stage", "--cached", "--modified"):
         described, _, path = record.partition("\t")
-        mode, blob, stage = described.split(" ")
-        if stage == "0":
+        tag, mode, blob, stage = described.split(" ")
+        if tag in ("C", "R"):
+            changed.add(path)
+        elif stage == "0":
             found[path] = trees.Entry(mode, blob)
         else:
             unmerged.append(path)
-    return found, unmerged
+    return found, unmerged, changed
 
 
 def _rounded(size: int) -> int:

@@ -24,10 +24,8 @@ from kitty_merge.exchange import default_remote, exchange, push_landing
 from kitty_merge.intent import Conflict, Intent
 from kitty_merge.journal import merge_lock, unfinished
 from kitty_merge.landing import rehearse
-from kitty_merge.preview_cli import show_preview
 from kitty_merge.receipt import landing_of, receipt, verify
 from kitty_merge.recovery import recover
-from kitty_merge.undo_cli import abort_landing, take_back_landing, went_back
 
 FOREIGN_STATE = (".kittify/merge-state.json", ".kittify/runtime/merge/*/state.json")
 
@@ -74,7 +72,10 @@ def merge(
         raise click.UsageError("say only one of --preview, --resume, --abort, --undo, --status, --receipt")
     if dry_run and (preview or resume or show_status or show_receipt):
         raise click.UsageError("--dry-run goes with a landing, --abort or --undo")
+    # What one of these needs takes as long to load as a small landing takes in all.
     if preview:
+        from kitty_merge.preview_cli import show_preview
+
         show_preview(call)
     elif show_status:
         _status(call)
@@ -83,8 +84,12 @@ def merge(
         verify(call.mission, found)
         _print_receipt(call, found)
     elif abort:
+        from kitty_merge.undo_cli import abort_landing
+
         abort_landing(call, dry_run=dry_run)
     elif take_back:
+        from kitty_merge.undo_cli import take_back_landing
+
         take_back_landing(call, dry_run=dry_run)
     else:
         _merge(call, Intent("landing", strategy or "", rescue, keep_worktrees, push), dry_run)
@@ -95,8 +100,11 @@ def _merge(call: Invocation, asked: Intent, dry_run: bool) -> None:
     with merge_lock(call.repo):
         if not dry_run:
             _finish_what_was_begun(call)
-            if went_back(call):
-                return
+            if Intent.read(call.mission).what in ("undo", "abort"):
+                from kitty_merge.undo_cli import went_back
+
+                if went_back(call):
+                    return
         mission = call.mission = call.mission.refresh()
         asked = _joined(call, asked, Intent.read(mission))
         if asked.conflict and not dry_run:
@@ -146,9 +154,9 @@ def _land(call: Invocation, asked: Intent, before: State) -> None:
             raise
         raise _to_be_settled(mission, asked, error) from error
     note(f"Landing {counted(len(candidate.heads), 'lane')} on {mission.target} …")
-    call.plugins.required("kitty_merge", candidate=candidate)
+    landing = call.plugins.required("kitty_merge", candidate=candidate)
     call.mission = mission.refresh()
-    found = _conclude(call, call.mission) or _required_receipt(call)
+    found = _conclude(call, call.mission, landing.new) or _required_receipt(call)
     _afterwards(call, asked)
     _print_receipt(call, found)
 
@@ -194,13 +202,13 @@ def _finish_what_was_begun(call: Invocation) -> None:
         call.selector = recovered[0]
 
 
-def _conclude(call: Invocation, mission: Mission) -> dict[str, Any] | None:
+def _conclude(call: Invocation, mission: Mission, new: str | None = None) -> dict[str, Any] | None:
     """Tell observers about the rows that came since, and of the landing; its receipt, if there was something to tell.
 
     One that is killed here is told again: never not at all.
     """
     begun = Intent.read(mission)
-    found = receipt(mission, State.load(mission)) if begun.rows is not None else None
+    found = receipt(mission, State.load(mission), new) if begun.rows is not None else None
     if found is None:
         return None
     announce(call.plugins, mission, mission.ledger.rows()[begun.rows :])

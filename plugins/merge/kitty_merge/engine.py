@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from kitty_host.api import KittyError
@@ -16,6 +15,7 @@ from kitty_host.git import Git
 from kitty_host.repo import Repo
 from kitty_merge import trees
 from kitty_merge.hooks import Hooks
+from kitty_merge.meeting import BY_GIT, Step
 
 HOOKS = ("pre-merge-commit", "prepare-commit-msg", "commit-msg")
 _FIRST_WITH_MERGE_TREE = (2, 38)
@@ -30,10 +30,13 @@ class Merged(NamedTuple):
 
 
 class Engine(Protocol):
-    """What makes the commits of a landing. Moves no ref and touches nobody's checkout."""
+    """What makes the commits of a landing. Moves no ref and touches nobody's checkout.
 
-    def merge(self, tip: str, head: str, message: str, *, plain: bool = False) -> Merged:
-        """Merge `head` into `tip`; `plain` says that the head changes no attributes. Errors: `COMMIT_REFUSED`."""
+    What it makes is there for other Gits after `Objects.flush`.
+    """
+
+    def merge(self, tip: str, head: str, message: str, step: Step = BY_GIT) -> Merged:
+        """Merge `head` into `tip`; `step` is what is known of that before. Errors: `COMMIT_REFUSED`."""
 
     def join(self, tree: str, tip: str, head: str, message: str) -> str:
         """A merge of `head` into `tip` whose result is known. Errors: `COMMIT_REFUSED`."""
@@ -53,14 +56,18 @@ class Aside:
         self._beside: dict[str, Git] = {}
         """By commit, Git where its attributes are."""
 
-    def merge(self, tip: str, head: str, message: str, *, plain: bool = False) -> Merged:
+    def merge(self, tip: str, head: str, message: str, step: Step = BY_GIT) -> Merged:
         """As `Engine`; refuses nothing."""
+        if step.apart is not None and not self.repo.git.is_set("merge.renormalize"):
+            tree = trees.added_with_entries(self.repo, tip, {change.path: change.new for change in step.apart})
+            return Merged(self._commit(tree, [tip, head], message))
+        self.repo.git.objects.flush()
         git = self._beside.get(tip) or trees.beside(self.repo, tip)
         tree, conflicts = trees.merge(git, tip, head)
         if conflicts:
             return Merged("", conflicts)
         commit = self._commit(tree, [tip, head], message)
-        if plain:
+        if step.plain:
             self._beside[commit] = git
         return Merged(commit)
 
@@ -70,6 +77,7 @@ class Aside:
 
     def conflicts(self, one: str, other: str) -> tuple[str, ...]:
         """As `Engine`."""
+        self.repo.git.objects.flush()
         return trees.merge(trees.beside(self.repo, one), one, other)[1]
 
     def commit(self, tree: str, parent: str, message: str, *, source: str = "message") -> str:
@@ -77,7 +85,7 @@ class Aside:
         return self._commit(tree, [parent], message)
 
     def _commit(self, tree: str, parents: Sequence[str], message: str) -> str:
-        return self.repo.git.commit_tree(tree, parents, message)
+        return self.repo.git.objects.commit(tree, parents, message)
 
 
 class Demands(NamedTuple):
@@ -103,7 +111,7 @@ class Demands(NamedTuple):
 
 
 def demands(repo: Repo) -> Demands:
-    """What the repository asks for now. A relative `core.hooksPath` is the canonical checkout's. Errors: `GIT_TOO_OLD`."""
+    """What the repository asks for. Errors: `GIT_TOO_OLD`."""
     git = repo.git
     if git.version < _FIRST_THAT_RUNS_HOOKS:
         raise KittyError(
@@ -111,31 +119,15 @@ def demands(repo: Repo) -> Demands:
             f"Git {'.'.join(map(str, git.version))} cannot run the hooks of a landing",
             "install Git 2.38 or later",
         )
-    settings = _settings(repo)
-    directory = repo.common / "hooks"
-    if "core.hookspath" in settings:
-        directory = Path(git.out("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
-    rerere = settings.get("rerere.enabled")
+    rerere = git.is_set("rerere.enabled")
     return Demands(
-        Hooks.of(directory, *HOOKS),
-        any(name.endswith(".driver") for name in settings),
+        Hooks.of(repo, *HOOKS),
+        any(name.startswith("merge.") and name.endswith(".driver") for name in git.settings),
         # Unset, it is on where somebody has ever used it.
-        _is_true(rerere) if rerere is not None else (repo.common / "rr-cache").is_dir(),
-        _is_true(settings.get("merge.verifysignatures", "false")),
+        rerere if rerere is not None else (repo.common / "rr-cache").is_dir(),
+        bool(git.is_set("merge.verifysignatures")),
         git.version < _FIRST_WITH_MERGE_TREE,
     )
-
-
-def _settings(repo: Repo) -> dict[str, str]:
-    wanted = r"^(core\.hookspath|merge\..*\.driver|merge\.verifysignatures|rerere\.enabled)$"
-    done = repo.git.run("config", "-z", "--get-regexp", wanted, ok=(0, 1))
-    pairs = (record.partition("\n") for record in done.stdout.decode(errors="surrogateescape").split("\0")[:-1])
-    # A name without a value is true.
-    return {name: value if parted else "true" for name, parted, value in pairs}
-
-
-def _is_true(value: str) -> bool:
-    return value.lower() in ("true", "yes", "on") or (value.isdigit() and int(value) != 0)
 
 
 @contextlib.contextmanager

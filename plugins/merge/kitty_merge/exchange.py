@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from kitty_host.api import KittyError
@@ -49,7 +50,8 @@ def exchange(mission: Mission, remote: str, *, push: bool) -> Exchanged:
 
 def remotes(repo: Repo) -> list[str]:
     """The remotes that are configured."""
-    return repo.git.lines("remote")
+    named = (re.fullmatch(r"remote\.(.+)\.\w+", name, re.DOTALL) for name in repo.git.settings)
+    return sorted({found[1] for found in named if found})
 
 
 def default_remote(repo: Repo) -> str | None:
@@ -61,8 +63,8 @@ def default_remote(repo: Repo) -> str | None:
 def push_landing(mission: Mission) -> None:
     """Push the target and the ledger to where the target is pushed. Errors: `PUSH_FAILED`; the landing stays, and a re-run only pushes."""
     git = mission.repo.git
-    keys = (f"branch.{mission.target}.pushRemote", "remote.pushDefault", f"branch.{mission.target}.remote")
-    configured = (git.run("config", "--get", key, ok=(0, 1)).stdout.decode().strip() for key in keys)
+    keys = (f"branch.{mission.target}.pushremote", "remote.pushdefault", f"branch.{mission.target}.remote")
+    configured = (git.settings.get(key) for key in keys)
     remote = next((name for name in configured if name), None) or default_remote(mission.repo)
     if remote is None:
         raise KittyError(

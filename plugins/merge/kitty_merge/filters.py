@@ -36,6 +36,5 @@ def require_filters(repo: Repo, commit: str, changes: Iterable[trees.Change]) ->
 
 def _required(repo: Repo) -> set[str]:
     """The names of filters without which there shall be no file."""
-    done = repo.git.run("config", "-z", "--type=bool", "--get-regexp", r"^filter\..*\.required$", ok=(0, 1))
-    pairs = (record.partition("\n") for record in done.stdout.decode(errors="surrogateescape").split("\0")[:-1])
-    return {name.removeprefix("filter.").removesuffix(".required") for name, _, value in pairs if value == "true"}
+    named = (name for name in repo.git.settings if name.startswith("filter.") and name.endswith(".required"))
+    return {name.removeprefix("filter.").removesuffix(".required") for name in named if repo.git.is_set(name)}

@@ -65,14 +65,15 @@ def build_final(candidate: Candidate, accounts: tuple[LaneAccount, ...]) -> Fina
     lines = [*_known_lines(candidate), *map(_line, rows)]
     lines.append(_line({**seal(lines, mission.mission_id), "event_id": next(identities), "timestamp": next(times)}))
     entries: dict[str, trees.Entry] = {
-        record_path(mission, name): trees.Entry("100644", git.write_blob(content))
+        record_path(mission, name): trees.Entry("100644", git.objects.add("blob", content))
         for name, content in (
             (FILE, b"".join(line + b"\n" for line in lines)),
             (META, encode_meta({**meta, "mission_number": number})),
             (_account_file(landing), stored),
         )
     }
-    new = _commit(candidate, trees.with_entries(mission.repo, candidate.tip, entries), number)
+    new = _commit(candidate, trees.added_with_entries(mission.repo, candidate.tip, entries), number)
+    git.objects.flush()
     ledger = record_path(mission, FILE)
     return Final(new, lines, {ledger: entries[ledger]}, landing)
 
@@ -82,7 +83,7 @@ def _commit(candidate: Candidate, tree: str, number: int) -> str:
     if candidate.strategy == SQUASH and candidate.tip != candidate.old:
         # Hooks have seen this message when the candidate was squashed.
         message = repo.git.out("log", "-1", "--format=%B", candidate.tip).rstrip("\n")
-        return repo.git.commit_tree(tree, [candidate.old], message)
+        return repo.git.objects.commit(tree, [candidate.old], message)
     with engine_for(repo) as engine:
         return engine.commit(tree, candidate.tip, f"Land {candidate.mission.slug} as mission {number}\n")
 
@@ -179,11 +180,11 @@ def _next_number(mission: Mission, meta: dict[str, Any], old: str) -> int:
     mine = meta.get("mission_number")
     if isinstance(mine, int):
         return mine
-    git = mission.repo.git
-    found = [entry.blob for path, entry in trees.entries(git, old, MISSIONS).items() if path.endswith(f"/{META}")]
-    numbers = [0]
-    with git.objects() as read:
-        for blob in found:
-            with contextlib.suppress(ValueError, TypeError, AttributeError):
-                numbers.append(int(json.loads(read(blob) or b"").get("mission_number") or 0))
+    repo, numbers = mission.repo, [0]
+    for name, entry in trees.listed(repo, old, MISSIONS).items():
+        # A directory; its name may have any character, a newline too, and an id has none.
+        described = trees.listed(repo, old, f"{MISSIONS}/{name}").get(META) if entry.mode == trees.TREE else None
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            content = repo.git.objects.read(described.blob) if described else None
+            numbers.append(int(json.loads(content or b"").get("mission_number") or 0))
     return max(numbers) + 1

@@ -17,12 +17,17 @@ class Graph:
 
     @classmethod
     def read(cls, git: Git, tips: Iterable[str], *bases: str) -> Graph:
-        """Everything that these commits contain and the bases do not: one process."""
+        """Everything that these commits contain and the bases do not: one process, and what was asked once is remembered."""
         asked = "\n".join([*dict.fromkeys(tips), *(f"^{base}" for base in bases)])
         # What is on another machine only is not here to be read.
         options = ("--topo-order", "--parents", "--ignore-missing", "--stdin")
-        lines = git.lines("rev-list", *options, stdin=f"{asked}\n".encode())
-        return cls(git, {commit: parents for commit, *parents in (line.split(" ") for line in lines)})
+        memo = git.objects.memo
+        if ("graph", asked) not in memo:
+            lines = git.lines("rev-list", *options, stdin=f"{asked}\n".encode())
+            found = {commit: parents for commit, *parents in (line.split(" ") for line in lines)}
+            memo["graph", asked] = cls(git, found)
+        known: Graph = memo["graph", asked]
+        return known
 
     def reach(self, commit: str) -> frozenset[str]:
         """The commits that it contains, itself among them."""
@@ -45,6 +50,12 @@ class Graph:
     def contains(self, commit: str, of: str) -> bool:
         """Whether `of` contains a commit. Only a no costs a question: the commit may be the base's."""
         return commit in self.reach(of) or self._git.is_ancestor(commit, of)
+
+    def is_cut_from(self, base: str, head: str) -> bool:
+        """Whether that commit of the target is all that a head has in common with it."""
+        return {parent for commit in self.reach(head) for parent in self.parents[commit]} - self.parents.keys() == {
+            base
+        }
 
     def base_of(self, head: str, old: str) -> str:
         """What a head's changes are counted from: the commit of the target that it was cut from."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from kitty_host.api import KittyError
 from kitty_host.git import Git
+from kitty_host.repo import Repo
 
 
 class Hooks(NamedTuple):
@@ -17,8 +18,11 @@ class Hooks(NamedTuple):
     directory: Path
 
     @classmethod
-    def of(cls, directory: Path, *names: str) -> Hooks:
-        """Those of these names that Git would run."""
+    def of(cls, repo: Repo, *names: str) -> Hooks:
+        """Those of these names that Git would run; a relative `core.hooksPath` is the canonical checkout's."""
+        directory = repo.common / "hooks"
+        if "core.hookspath" in repo.git.settings:
+            directory = Path(repo.git.out("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
         return cls(tuple(name for name in names if os.access(directory / name, os.X_OK)), directory)
 
     def run(self, git: Git, name: str, *arguments: str) -> None:

@@ -5,7 +5,7 @@ Killed anywhere, the target is OLD or NEW; the next `kitty merge` finishes or fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import evolve
 
@@ -17,7 +17,7 @@ from kitty_merge.checkout import Checkout
 from kitty_merge.final import Final, build_final
 from kitty_merge.intent import Intent
 from kitty_merge.journal import Journal, merge_lock, undo_ref
-from kitty_merge.objections import objections
+from kitty_merge.objections import objections, refs_of
 from kitty_merge.recovery import recover
 
 
@@ -40,11 +40,12 @@ def _land(candidate: Candidate, *, move_it: bool) -> Landing:
     repo = mission.repo
     with merge_lock(repo):
         recover(repo)
-        _require_unmoved(candidate)
         accounts = account(candidate)
         with move.locked_checkouts(mission, candidate.target) as checkouts:
             with mission.ledger.locked(wait_seconds=move.PATIENCE):
-                _require_approved(candidate)
+                refs = refs_of(candidate)
+                _require_unmoved(candidate, refs)
+                _require_approved(candidate, refs)
                 final = build_final(candidate, accounts)
                 journal = _journal(candidate, final, checkouts)
                 if not move_it:
@@ -56,11 +57,10 @@ def _land(candidate: Candidate, *, move_it: bool) -> Landing:
     return evolve(final.landing, new=final.new, rescued=tuple(str(one.place) for one in rescued))
 
 
-def _require_unmoved(candidate: Candidate) -> None:
+def _require_unmoved(candidate: Candidate, now: Mapping[str, str]) -> None:
     branches = {
         f"refs/heads/{candidate.mission.branch}-{lane_id}": (lane_id, head) for lane_id, head in candidate.heads
     }
-    now = candidate.mission.repo.git.refs(candidate.target, *branches)
     if now.get(candidate.target) != candidate.old:
         raise KittyError("MERGE_TARGET_MOVED", f"{candidate.target} moved meanwhile", _again(candidate))
     for branch, (lane_id, head) in branches.items():
@@ -79,9 +79,9 @@ def _again(candidate: Candidate) -> str:
     return f"run it again: {accept}kitty merge --mission {slug}"
 
 
-def _require_approved(candidate: Candidate) -> None:
+def _require_approved(candidate: Candidate, refs: Mapping[str, str]) -> None:
     """Once more under the status lock: nobody may take an approval back between the check and the move."""
-    for finding in objections(candidate):
+    for finding in objections(candidate, refs):
         if finding.severity == "block":
             raise KittyError(finding.code, finding.message, finding.hint)
 

@@ -19,6 +19,7 @@ from kitty_host.report import note
 from kitty_merge import journal as journals
 from kitty_merge import ref_locks, trees
 from kitty_merge.checkout import Checkout, Rescued, checkouts_of
+from kitty_merge.hooks import Hooks
 from kitty_merge.journal import Entries, Journal, WayBack
 from kitty_merge.scratch import remove_scratches
 
@@ -157,7 +158,8 @@ def wind_up(repo: Repo, journal: Journal, rescued: Sequence[Rescued]) -> None:
     for one in rescued:
         note(f"A file of yours was in the way and is now {one.place}")
     if journal.kind == "landing":
-        repo.git.hook("post-merge", "0")
+        if Hooks.of(repo, "post-merge").names:
+            repo.git.hook("post-merge", "0")
         moved = [(str(one.checkout), one.path, str(one.place)) for one in rescued]
         WayBack(journal.new, journal.before, moved).write(repo, journal.mission_id)
     else:

@@ -10,6 +10,7 @@ from kitty_host.git import GitError
 from kitty_merge import trees
 from kitty_merge.engine import Merged
 from kitty_merge.hooks import Hooks
+from kitty_merge.meeting import BY_GIT, Step
 from kitty_merge.scratch import Scratch
 
 
@@ -21,7 +22,7 @@ class Native:
         self.hooks = hooks
         self._git = place.git.with_environment(GIT_INDEX_FILE=str(place.state / "index"))
 
-    def merge(self, tip: str, head: str, message: str, *, plain: bool = False) -> Merged:
+    def merge(self, tip: str, head: str, message: str, step: Step = BY_GIT) -> Merged:
         """As `Engine`."""
         conflicts = self._join(tip, head, message)
         if conflicts and not self._takes_resolutions():
@@ -30,6 +31,7 @@ class Native:
 
     def join(self, tree: str, tip: str, head: str, message: str) -> str:
         """As `Engine`."""
+        self.place.repo.git.objects.flush()
         self.place.stand_at(tip)
         self.place.run("read-tree", "-m", "-u", "HEAD", tree)
         (self.place.state / "MERGE_MSG").write_text(message, encoding="utf-8", errors="surrogateescape")
@@ -47,6 +49,7 @@ class Native:
 
     def commit(self, tree: str, parent: str, message: str, *, source: str = "message") -> str:
         """As `Engine`. The scratch worktree shows what is committed."""
+        self.place.repo.git.objects.flush()
         place = self.place
         place.stand_at(parent)
         place.run("read-tree", "-m", "-u", "HEAD", tree)

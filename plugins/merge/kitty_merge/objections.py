@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from kitty_host.api import Finding
 from kitty_host.lanes import plan_ref, require_lanes
@@ -16,15 +16,22 @@ from kitty_merge.heads import is_closed
 from kitty_merge.workspace import worktree_path
 
 
-def objections(candidate: Candidate) -> Iterator[Finding]:
-    """Everything that forbids to land it, as state and refs are now."""
-    return _Judge(candidate).findings()
+def objections(candidate: Candidate, refs: Mapping[str, str]) -> Iterator[Finding]:
+    """Everything that forbids to land it, as the state is now and these refs are."""
+    return _Judge(candidate, refs).findings()
+
+
+def refs_of(candidate: Candidate) -> dict[str, str]:
+    """The refs that count, as they are now: the target, the lanes, owned or not, their bases and the plan."""
+    mission = candidate.mission
+    lanes = f"refs/heads/{mission.branch}-lane-*"
+    return mission.repo.git.refs(candidate.target, lanes, f"refs/kitty/{mission.mission_id}/base", plan_ref(mission))
 
 
 class _Judge:
     """One look at the ledger, the refs and the commits, and what follows from it."""
 
-    def __init__(self, candidate: Candidate) -> None:
+    def __init__(self, candidate: Candidate, refs: Mapping[str, str]) -> None:
         mission = candidate.mission
         git = mission.repo.git
         self.candidate = candidate
@@ -32,9 +39,7 @@ class _Judge:
         self.state = state = State.load(mission)
         self.lanes = require_lanes(mission)
         self.approved = {wp_id: commit for wp_id in state.wp_ids() if (commit := state.approved_commit(wp_id))}
-        self.refs = git.refs(
-            f"refs/heads/{mission.branch}-lane-*", f"refs/kitty/{mission.mission_id}/base", plan_ref(mission)
-        )
+        self.refs = {ref: commit for ref, commit in refs.items() if ref != candidate.target}
         heads = [candidate.chain, *(head for _, head in candidate.heads)]
         tips = [*heads, *self.approved.values(), *self.refs.values(), self.lanes.planning_commit]
         self.graph = Graph.read(git, filter(None, tips), candidate.old)

@@ -76,9 +76,9 @@ def kitty_candidate(mission: "Mission") -> "Candidate":
 @hookimpl(trylast=True)
 def kitty_merge_check(candidate: "Candidate") -> Iterable[Finding]:
     """Approvals, heads, lanes that nobody owns."""
-    from kitty_merge.objections import objections
+    from kitty_merge.objections import objections, refs_of
 
-    return objections(candidate)
+    return objections(candidate, refs_of(candidate))
 
 
 @hookimpl(trylast=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kitty_host.api import KittyError
-from kitty_host.files import write_cache
+from kitty_host.files import stamp_of, write_cache
 from kitty_host.mission import Mission
 from kitty_host.records import Forecast, Lane
 from kitty_host.repo import Repo
@@ -227,15 +227,7 @@ def _key(ours: str, theirs: str) -> str:
 
 def _settings(repo: Repo) -> list[list[int] | None]:
     """What else decides how commits merge, as far as the repository holds it; a user's own settings are not looked at."""
-    return [_stamp(repo.common / name) for name in ("config", "info/attributes")]
-
-
-def _stamp(path: Path) -> list[int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
+    return [stamp_of(repo.common / name) for name in ("config", "info/attributes")]
 
 
 def _encoded(known: _Known, settings: list[list[int] | None]) -> bytes:

@@ -17,15 +17,18 @@ from kitty_merge.account import LANDED as AS_IT_IS
 from kitty_merge.own_records import is_record, record_path
 
 
-def receipt(mission: Mission, state: State) -> dict[str, Any] | None:
-    """The last landing as it is printed, with `new` filled in: the commit that introduced its account. None before a landing."""
+def receipt(mission: Mission, state: State, new: str | None = None) -> dict[str, Any] | None:
+    """The last landing as it is printed, with `new` filled in: the commit that introduced its account, which who landed it knows.
+
+    None before a landing.
+    """
     row = state.last_other(LANDED, UNDONE)
     if row is None or row.kind == UNDONE:
         return None
     payload: Mapping[str, Any] = row.row["payload"]
     git = mission.repo.git
     path = record_path(mission, payload["account"])
-    content = git.read_blob(payload["target"], path)
+    content = git.read_blob(new or payload["target"], path)
     if content is None:
         raise KittyError(
             "MERGE_INCOMPLETE", f"{path} is not on {payload['target']}", "look with: git log --all -- " + path
@@ -34,7 +37,7 @@ def receipt(mission: Mission, state: State) -> dict[str, Any] | None:
         raise KittyError(
             "LEDGER_DAMAGED", f"{path} is not what was landed", f"restore it: git log -- {path}", path=path
         )
-    new = git.out("log", "-1", "--first-parent", "--diff-filter=A", "--format=%H", payload["target"], "--", path)
+    new = new or git.out("log", "-1", "--first-parent", "--diff-filter=A", "--format=%H", payload["target"], "--", path)
     return {**json.loads(content), "new": new}
 
 

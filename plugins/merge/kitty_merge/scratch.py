@@ -14,7 +14,7 @@ from kitty_host.api import KittyError
 from kitty_host.files import atomic_write, lock, make_directory
 from kitty_host.git import Git, GitError
 from kitty_host.repo import Repo
-from kitty_merge.worktrees import discard
+from kitty_merge.worktrees import discard, git_directory
 
 # Nothing of the user's runs where only the scratch worktree is put in order, and nothing is fetched or packed there.
 _SETTINGS = {
@@ -44,8 +44,7 @@ class Scratch:
     @property
     def state(self) -> Path:
         """Its own Git directory."""
-        named = (self.place / ".git").read_text(encoding="utf-8", errors="surrogateescape")
-        return Path(named.removeprefix("gitdir: ").removesuffix("\n"))
+        return git_directory(self.repo, self.place)
 
     def run(self, *arguments: str, ok: tuple[int, ...] | range = (0,)) -> tuple[int, list[str]]:
         """Git there, without the user's hooks: the exit code, and the records of NUL-terminated output."""

@@ -6,7 +6,6 @@ killed in here leaves the worktree as it was, half made, which is made again, or
 
 from __future__ import annotations
 
-import filecmp
 import os
 import shlex
 import shutil
@@ -17,6 +16,7 @@ from kitty_host.api import KittyError
 from kitty_host.files import disk_errors, lock, make_directory, remove
 from kitty_host.git import Git
 from kitty_host.mission import Mission
+from kitty_host.repo import Repo
 from kitty_host.report import note
 from kitty_merge import ref_locks
 from kitty_merge.hooks import Hooks
@@ -86,14 +86,14 @@ def take(mission: Mission, conflict: Conflict) -> None:
         remove_half_made(repo, path)
         if not (path / ".git").exists():
             return
-        settled = _settled(repo.git, Git(path), path, conflict)
+        settled = _settled(repo, Git(path), path, conflict)
         for kept in _kept(mission, path, untracked=True):
             note(f"What you left there untracked is now {kept}")
         _change(mission, {ref: settled})
     discard(repo, path)
 
 
-def _settled(git: Git, there: Git, path: Path, conflict: Conflict) -> str:
+def _settled(repo: Repo, there: Git, path: Path, conflict: Conflict) -> str:
     """The commit that settles it: the one that was made there, or one of what is staged there."""
     here = shlex.quote(str(path))
     unmerged = list(dict.fromkeys(one.partition("\t")[2] for one in there.records("ls-files", "--unmerged", "-z")))
@@ -109,9 +109,9 @@ def _settled(git: Git, there: Git, path: Path, conflict: Conflict) -> str:
     if merged is None and changed:
         raise _open(path, conflict, "has changes that are in no commit", f"git -C {here} commit")
     if merged is not None:
-        settled = _committed(git, there, merged)
+        settled = _committed(repo, there, merged)
     assert settled is not None, "a worktree has a commit"
-    if not (git.is_ancestor(conflict.tip, settled) and git.is_ancestor(conflict.head, settled)):
+    if not (there.is_ancestor(conflict.tip, settled) and there.is_ancestor(conflict.head, settled)):
         raise _open(path, conflict, "is not merged there", f"git -C {here} merge {conflict.head[:10]}")
     marked = there.run("diff", "--check", conflict.tip, settled, "--", *conflict.paths, ok=range(256)).stdout
     if b"leftover conflict marker" in marked:
@@ -119,7 +119,7 @@ def _settled(git: Git, there: Git, path: Path, conflict: Conflict) -> str:
     return settled
 
 
-def _committed(git: Git, there: Git, merged: str) -> str:
+def _committed(repo: Repo, there: Git, merged: str) -> str:
     """The merge that is settled and staged, as `git merge --continue` commits it, with the user's hooks, and without moving anything there.
 
     Git's own commit would take the locks of that worktree, which a kill leaves behind.
@@ -130,7 +130,7 @@ def _committed(git: Git, there: Git, merged: str) -> str:
     with disk_errors(index):
         shutil.copyfile(place / "index", index)
         shutil.copyfile(place / "MERGE_MSG", message)
-    hooks = Hooks.of(Path(git.out("rev-parse", "--path-format=absolute", "--git-path", "hooks")), *_HOOKS)
+    hooks = Hooks.of(repo, *_HOOKS)
     on_copy = there.with_environment(GIT_INDEX_FILE=str(index))
     hooks.run(on_copy, "pre-commit")
     told = hooks.judged(on_copy, message, "merge")
@@ -184,6 +184,8 @@ def _kept(mission: Mission, path: Path, *, untracked: bool = False) -> list[Path
 def _is_copy(source: Path, target: Path) -> bool:
     if source.is_symlink() or target.is_symlink():
         return source.is_symlink() and target.is_symlink() and source.readlink() == target.readlink()
+    import filecmp
+
     return target.is_file() and filecmp.cmp(source, target, shallow=False)
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from kitty_host.api import KittyError
 from kitty_host.files import atomic_write, make_directory, rename, sweep, temporary
 from kitty_host.git import Git
+from kitty_host.objects import Found
 from kitty_host.repo import Repo
 
 
@@ -103,9 +104,9 @@ def place_with(repo: Repo, git: Git, found: Mapping[str, str]) -> Path:
     return place
 
 
-def changing_attributes(git: Git, pairs: Sequence[tuple[str, str]]) -> list[bool]:
-    """Of pairs of commits, whether the second one has other attributes than the first."""
-    return [bool(changes) for changes in changes_between(git, pairs, *_READ_BY_MERGING)]
+def changes_attributes(changes: Iterable[Change]) -> bool:
+    """Whether some of these changes are of what merging reads."""
+    return any(change.path == ".gitmodules" or change.path.rpartition("/")[2] == ".gitattributes" for change in changes)
 
 
 def standing_in(repo: Repo, place: Path) -> dict[str, str]:
@@ -132,7 +133,18 @@ def changes(git: Git, old: str, new: str) -> list[Change]:
 
 
 def changes_between(git: Git, pairs: Sequence[tuple[str, str]], *patterns: str) -> list[list[Change]]:
-    """The same for many pairs of commits, by one process; only of what fits one of the patterns, where there are any."""
+    """The same for many pairs of commits, by one process; only of what fits one of the patterns, where there are any.
+
+    What was asked once is remembered.
+    """
+    memo = git.objects.memo
+    missing = [pair for pair in dict.fromkeys(pairs) if (pair, patterns) not in memo]
+    for pair, found in zip(missing, _changes_between(git, missing, patterns), strict=True):
+        memo[pair, patterns] = found
+    return [memo[pair, patterns] for pair in pairs]
+
+
+def _changes_between(git: Git, pairs: Sequence[tuple[str, str]], patterns: Sequence[str]) -> list[list[Change]]:
     asked = "".join(f"{new} {old}\n" for old, new in pairs)
     command = ("diff-tree", "--stdin", "--always", "-m", *_RAW, "--", *patterns)
     globbing = git.with_environment(GIT_LITERAL_PATHSPECS="0", GIT_GLOB_PATHSPECS="1") if patterns else git
@@ -172,17 +184,22 @@ def entries(git: Git, tree: str, *paths: str) -> dict[str, Entry]:
 
 def sizes(git: Git, found: Iterable[Entry]) -> dict[str, int]:
     """The bytes of blobs, by id; none of submodules, and of what a partial clone lacks."""
-    blobs = {entry.blob for entry in found if entry.mode != "160000"}
-    asked = "".join(f"{blob}\n" for blob in sorted(blobs)).encode()
-    lines = git.lines("cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=asked) if blobs else []
-    return {blob: int(size) for blob, size in (line.split(" ") for line in lines) if size.isdecimal()}
+    known = ((blob, git.objects.size(blob)) for blob in {entry.blob for entry in found if entry.mode != "160000"})
+    return {blob: size for blob, size in known if size is not None}
 
 
 def with_entries(repo: Repo, tree: str, updates: Mapping[str, Entry | None]) -> str:
     """The tree with some paths set, or removed where the entry is None; costs as much as its changed directories."""
+    made = added_with_entries(repo, tree, updates)
+    repo.git.objects.flush()
+    return made
+
+
+def added_with_entries(repo: Repo, tree: str, updates: Mapping[str, Entry | None]) -> str:
+    """The same, for a later `Objects.flush` to write."""
     made = _Rewriting(repo, tree, updates)
     for content in made.contents:
-        repo.git.write_object("tree", content)
+        repo.git.objects.add("tree", content)
     return made.id
 
 
@@ -196,12 +213,10 @@ class _Rewriting:
 
     def __init__(self, repo: Repo, tree: str, updates: Mapping[str, Entry | None]) -> None:
         self.contents: list[bytes] = []
-        with repo.git.objects() as read:
-            self._read = read
-            root = read(f"{tree}^{{tree}}")
-            assert root is not None, f"{tree} is here"
-            self._hash = hashlib.sha256 if len(repo.git.null_id) == 64 else hashlib.sha1
-            self.id = self._with(_parsed(root, self._hash().digest_size), updates) or self._made(b"")
+        self._objects = repo.git.objects
+        self._size = len(repo.git.null_id) // 2
+        root = tree_of(repo, tree)
+        self.id = self._with(_parsed(root.content, self._size), updates) or self._made(b"")
 
     def _with(self, has: dict[str, Entry], updates: Mapping[str, Entry | None]) -> str | None:
         """The id of a directory with changes; None where nothing is left of it."""
@@ -210,20 +225,20 @@ class _Rewriting:
             name, _, rest = path.partition("/")
             if rest:
                 below.setdefault(name, {})[rest] = entry
-            elif entry is None and has.get(name, Entry(_TREE, "")).mode != _TREE:
+            elif entry is None and has.get(name, Entry(TREE, "")).mode != TREE:
                 del has[name]
         for name, inner in below.items():
             was = has.get(name)
-            is_tree = was is not None and was.mode == _TREE
-            content = self._read(was.blob) if was is not None and is_tree else None
-            made = self._with(_parsed(content or b"", self._hash().digest_size), inner)
+            is_tree = was is not None and was.mode == TREE
+            content = self._objects.read(was.blob) if was is not None and is_tree else None
+            made = self._with(_parsed(content or b"", self._size), inner)
             if made is not None:
-                has[name] = Entry(_TREE, made)
+                has[name] = Entry(TREE, made)
             elif is_tree:
                 del has[name]
         has |= {path: entry for path, entry in updates.items() if entry is not None and "/" not in path}
         # Git sorts a directory as if its name ended in a slash.
-        ordered = sorted(has.items(), key=lambda one: _bytes(one[0]) + (b"/" if one[1].mode == _TREE else b""))
+        ordered = sorted(has.items(), key=lambda one: _bytes(one[0]) + (b"/" if one[1].mode == TREE else b""))
         content = b"".join(
             b"%s %s\0%s" % (entry.mode.lstrip("0").encode(), _bytes(name), bytes.fromhex(entry.blob))
             for name, entry in ordered
@@ -232,10 +247,28 @@ class _Rewriting:
 
     def _made(self, content: bytes) -> str:
         self.contents.append(content)
-        return self._hash(b"tree %d\0" % len(content) + content).hexdigest()
+        return self._objects.id_of("tree", content)
 
 
-_TREE = "40000"
+def tree_of(repo: Repo, commit: str) -> Found:
+    """The tree of a commit, or of an id of a tree; of one that was added and is not written yet too."""
+    objects = repo.git.objects
+    found = objects.find(commit)
+    if found is not None and found.kind == "commit":
+        found = objects.find(found.content[5 : found.content.index(b"\n")].decode())
+    assert found is not None, f"{commit} is here"
+    assert found.kind == "tree", f"{commit} is a commit or a tree"
+    return found
+
+
+def listed(repo: Repo, tree: str, directory: str) -> dict[str, Entry]:
+    """What a directory of a commit or tree has, by name; empty where there is none."""
+    found = repo.git.objects.find(f"{tree}:{directory}")
+    return _parsed(found.content, len(repo.git.null_id) // 2) if found and found.kind == "tree" else {}
+
+
+TREE = "40000"
+"""The mode of a directory in a tree object."""
 
 
 def _parsed(content: bytes, size: int) -> dict[str, Entry]:

@@ -22,6 +22,15 @@ _HALF_MADE = ("initializing", IN_THE_MAKING)
 _REMOVED = ".kitty-removed-"
 
 
+def git_directory(repo: Repo, path: Path) -> Path:
+    """A worktree's own Git directory, where its index is; that of the main one is the common one. Raises `OSError` where it has none."""
+    link = path / ".git"
+    if link.is_dir() or (path == repo.root and not link.exists()):
+        return repo.common
+    leads = link.read_text(encoding="utf-8", errors="surrogateescape").removeprefix("gitdir: ").removesuffix("\n")
+    return Path(os.path.normpath(path / leads))
+
+
 def remove_half_made(repo: Repo, path: Path) -> None:
     """A worktree whose making was killed: locked by whoever made it, or without what every worktree has. Nobody has worked in it."""
     if any(_is_half_made(known) for known in _known(repo, path)):

@@ -10,7 +10,7 @@ from kitty_host.api import KittyError
 from kitty_host.lanes import require_lanes, write_lanes
 from kitty_merge.account import account
 from kitty_merge.candidate import build, squashed
-from kitty_merge.objections import objections
+from kitty_merge.objections import objections, refs_of
 from kitty_merge.workspace import worktree_path
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def codes(yard: Yard) -> list[str]:
-    return [finding.code for finding in objections(build(yard.mission))]
+    candidate = build(yard.mission)
+    return [finding.code for finding in objections(candidate, refs_of(candidate))]
 
 
 def two_lanes(yard: Yard) -> None:
@@ -202,6 +203,23 @@ def test_a_file_that_follows_a_renamed_directory_is_accounted_for(yard: Yard) ->
     assert told == {"before/new.txt": "moved to after/new.txt"}
 
 
+def test_attributes_that_move_with_their_directory_are_heeded_where_they_are_then(yard: Yard) -> None:
+    """The lane that renames the directory touches no attributes: another one brings them."""
+    git = yard.project.git
+    git("config", "merge.directoryRenames", "true")
+    yard.project.commit("src/list.txt", "first\nlast\n")
+    yard.project.commit("src/other.txt", "other\n")
+    yard.plan(*(yard.package(name) for name in ("WP01", "WP02", "WP03")))
+    yard.work("WP01", "*.txt merge=union\n", path="src/.gitattributes")
+    yard.finish("WP01", "first\none\nlast\n", path="src/list.txt")
+    renaming = yard.start("WP02").path
+    git("mv", "src", "lib", where=renaming)
+    git("commit", "--quiet", "-m", "rename", where=renaming)
+    yard.approve("WP02")
+    yard.finish("WP03", "first\nthree\nlast\n", path="src/list.txt")
+    assert git("show", f"{build(yard.mission).tip}:lib/list.txt") == "first\none\nthree\nlast"
+
+
 def test_a_dropped_path_refuses(yard: Yard) -> None:
     from attrs import evolve
 
@@ -255,7 +273,7 @@ def test_a_result_without_the_lanes_commits_refuses_although_its_tree_is_right(y
     two_lanes(yard)
     candidate = build(yard.mission)
     planted = yard.project.git("commit-tree", "-p", candidate.old, "-m", "x", f"{candidate.tip}^{{tree}}")
-    with pytest.raises(KittyError, match="MERGE_INCOMPLETE: 2 commits are not in the result"):
+    with pytest.raises(KittyError, match="is not in the result"):
         account(evolve(candidate, tip=planted, chain=planted))
 
 

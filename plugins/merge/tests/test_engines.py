@@ -1,4 +1,4 @@
-"""Both engines and plain Git give one tree, or conflict on the same paths, whatever the lanes did.
+"""Both engines and plain Git give one tree, or conflict on the same paths, whatever the lanes did; hooks and signatures are alike too.
 
 Missions are generated from a number. `pytest -m sweep plugins/merge/tests/test_engines.py` runs three hundred of them.
 """
@@ -6,8 +6,10 @@ Missions are generated from a number. `pytest -m sweep plugins/merge/tests/test_
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
@@ -15,25 +17,27 @@ import pytest
 
 from kitty_host.repo import Repo
 from kitty_host.testing import Project
-from kitty_merge.engine import Aside, Engine
-from kitty_merge.hooks import Hooks
+from kitty_merge.engine import HOOKS, Aside, Engine, demands
+from kitty_merge.graph import Graph
+from kitty_merge.meeting import BY_GIT, Step, steps
 from kitty_merge.native import Native
 from kitty_merge.scratch import scratch
 
 SWEEP = 300
+OFTEN_ENOUGH = 20
+HOT = "src/0.txt"
 FILE, SCRIPT, LINK, SUBMODULE = "100644", "100755", "120000", "160000"
-DRIVER = "cat %A %B >%A.both && mv %A.both %A"
 
 Files = dict[str, tuple[str, bytes]]
 Edit = Callable[[Random, Files], None]
 
 
 class Sample(NamedTuple):
-    """A target, its lanes, and what occurs in them."""
+    """A target, its lanes, and how the repository is set up."""
 
     base: Files
     lanes: list[Files]
-    features: set[str]
+    setup: set[str]
 
 
 # What a lane does. Each changes the files, or does nothing where the ones that it needs are gone.
@@ -44,6 +48,9 @@ def text(start: int = 0, ending: str = "\n") -> bytes:
 
 
 def some(chance: Random, files: Files, *suffixes: str) -> str | None:
+    # One of them again and again, or a rename would hardly ever meet a change of the same file.
+    if HOT.endswith(suffixes) and HOT in files and chance.random() < 0.4:
+        return HOT
     return chance.choice([path for path in sorted(files) if path.endswith(suffixes)] or [None])  # type: ignore[list-item]
 
 
@@ -124,12 +131,14 @@ def crlf(chance: Random, files: Files) -> None:
 
 
 OFTEN: list[Edit] = [edit, edit, add]
-EDITS: dict[str, Edit] = {
-    one.__name__: one
-    for one in (remove, rename, rename_directory, change_mode, link, binary, attributes, union, driver, submodule, crlf)
-}
-OF_THE_CHECKOUT = ("sparse", "foreign attributes")
-RULES = ["*.log merge=union", "*.both merge=both", "*.bat eol=crlf", "*.bat -text", "* text=auto", "*.bin binary"]
+# Drivers and line endings are wanted more often: it takes two lanes that meet in one file, and a rule for it.
+EDITS: list[Edit] = [
+    *(remove, rename, rename_directory, change_mode, link, binary, attributes, union, submodule, crlf),
+    *(driver, driver, driver, crlf),
+]
+SETUPS = ("sparse checkouts", "foreign attributes", "moving directories", "hooks", "signing")
+RULES = ["*.log merge=union", "*.both merge=both", "* text=auto", "*.bin binary"]
+OF_LINE_ENDINGS = ["*.bat eol=crlf", "*.bat eol=crlf", "*.bat -text"]
 
 
 def sample(number: int) -> Sample:
@@ -145,23 +154,50 @@ def sample(number: int) -> Sample:
         "data-0.bin": (FILE, bytes(range(256))),
         "vendor/0": (SUBMODULE, b"1" * 40),
     }
-    rules = [rule for rule in RULES if chance.random() < 0.5]
-    base[chance.choice([".gitattributes", "src/.gitattributes"])] = (
+    rules = [*(rule for rule in RULES if chance.random() < 0.7), chance.choice(OF_LINE_ENDINGS)]
+    base[chance.choice([".gitattributes", ".gitattributes", "src/.gitattributes"])] = (
         FILE,
         "".join(f"{rule}\n" for rule in rules).encode(),
     )
-    features = {feature for feature in OF_THE_CHECKOUT if chance.random() < 0.25}
+    setup = {one for one in SETUPS if chance.random() < 0.3}
+    # Lanes have something in common, or two of them would hardly ever meet in one file.
+    themes = chance.sample(EDITS, 4)
     lanes: list[Files] = []
     for _ in range(chance.randint(2, 4)):
         files = dict(base)
-        for _ in range(chance.randint(1, 2)):
-            chance.choice(OFTEN)(chance, files)
-        for name in chance.sample(sorted(EDITS), chance.randint(0, 2)):
-            before = dict(files)
-            EDITS[name](chance, files)
-            features |= {name} if files != before else set()
+        chance.choice(OFTEN)(chance, files)
+        for theme in chance.sample(themes, chance.randint(1, 2)):
+            theme(chance, files)
         lanes.append(files)
-    return Sample(base, lanes, features)
+    return Sample(base, lanes, setup)
+
+
+def changed(base: Files, files: Files) -> set[str]:
+    """What a lane really does, read off its files."""
+    seen: set[str] = set()
+    for path in base.keys() | files.keys():
+        sides = [one[path] for one in (base, files) if path in one]
+        if base.get(path) == files.get(path):
+            continue
+        modes = {mode for mode, _ in sides}
+        contents = [content for mode, content in sides if mode in (FILE, SCRIPT)]
+        found = {
+            "mode changes": modes == {FILE, SCRIPT},
+            "symlinks": LINK in modes,
+            "submodule links": SUBMODULE in modes,
+            "binary files": any(b"\0" in content for content in contents),
+            "attributes": path.endswith(".gitattributes"),
+            "CRLF": any(b"\r\n" in content and b"\0" not in content for content in contents),
+            "outside": not path.startswith("docs/"),
+        }
+        seen |= {name for name, occurs in found.items() if occurs}
+    return seen | ({"renames"} if renamed(base, files) else set())
+
+
+def renamed(base: Files, files: Files) -> set[str]:
+    """What was somewhere else before, with the same content."""
+    new = [one for path, one in files.items() if path not in base]
+    return {path for path, one in base.items() if path not in files and one in new}
 
 
 def stream(files: Files, branch: str, mark: int) -> Iterator[bytes]:
@@ -179,72 +215,220 @@ def stream(files: Files, branch: str, mark: int) -> Iterator[bytes]:
             yield b"M %s inline %s\ndata %d\n%s\n" % (mode.encode(), path.encode(), len(content), content)
 
 
-def repository(project: Project, found: Sample) -> list[str]:
-    """Make it; returns the lanes' heads."""
-    git = project.git
-    git("config", "--global", "merge.both.driver", DRIVER)
-    commits = [b"".join(stream(found.base, "work", 1))]
-    commits += [b"".join(stream(files, f"lane-{mark}", mark)) for mark, files in enumerate(found.lanes, 2)]
-    subprocess.run(["git", "fast-import", "--quiet", "--force"], cwd=project.root, input=b"".join(commits), check=True)
-    if "sparse" in found.features:
-        git("sparse-checkout", "set", "--no-cone", "/docs")
-    git("checkout", "--quiet", "--force", "work")
-    if "foreign attributes" in found.features:
-        project.write(".gitattributes", "*.txt merge=union\n*.log merge=binary\n*.both -merge\n")
-    return [git("rev-parse", f"lane-{mark}") for mark in range(2, len(found.lanes) + 2)]
+# Each says what it was told and what is to be committed; what it adds to the message is such that Git has to tidy it.
+HOOK = """#!/bin/sh
+name=${0##*/}
+echo "$name $2 $(git write-tree)" >>"${0%/*}/trace"
+test "$name" = pre-merge-commit || printf '\\n\\n\\nSeen-By: %s  \\n\\n' "$name" >>"$1"
+"""
+DRIVER = "cat %A %B >%A.both && mv %A.both %A && echo driver %P >>"
+
+
+class Mission:
+    """A generated mission as a repository."""
+
+    def __init__(self, project: Project, found: Sample, key: Path) -> None:
+        self.project = project
+        self.setup = found.setup
+        self.aside = project.root.with_name(f"hooks of {project.root.name}")
+        self.aside.mkdir()
+        self.settings = {"merge.both.driver": f"{DRIVER}'{self.aside}/trace'", "core.hooksPath": str(self.aside)}
+        if "moving directories" in found.setup:
+            self.settings["merge.directoryRenames"] = "true"
+        if "hooks" in found.setup:
+            for name in HOOKS:
+                project.write(name, HOOK, where=self.aside).chmod(0o755)
+        if "signing" in found.setup:
+            self.settings |= signing(key)
+        commits = [b"".join(stream(found.base, "work", 1))]
+        commits += [b"".join(stream(files, f"lane-{mark}", mark)) for mark, files in enumerate(found.lanes, 2)]
+        subprocess.run(
+            ["git", "fast-import", "--quiet", "--force"], cwd=project.root, input=b"".join(commits), check=True
+        )
+        for name, value in self.settings.items():
+            project.git("config", name, value)
+        if "sparse checkouts" in found.setup:
+            project.git("sparse-checkout", "set", "--no-cone", "/docs")
+        project.git("checkout", "--quiet", "--force", "work")
+        if "foreign attributes" in found.setup:
+            project.write(".gitattributes", "*.txt merge=union\n*.log merge=binary\n*.both -merge\n")
+        marks = range(2, len(found.lanes) + 2)
+        self.heads = project.git("rev-parse", *(f"lane-{mark}" for mark in marks)).splitlines()
+
+    def heard(self) -> tuple[list[str], list[str]]:
+        """What drivers and hooks have said since this was asked last."""
+        trace = self.aside / "trace"
+        lines = trace.read_text().splitlines() if trace.exists() else []
+        trace.unlink(missing_ok=True)
+        drivers = {line for line in lines if line.startswith("driver ")}
+        return sorted(drivers), [line for line in lines if line not in drivers]
+
+
+def signing(key: Path) -> dict[str, str]:
+    """The settings of somebody who signs, with a key that is made where there is none yet."""
+    if not key.exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+        key.with_name("signers").write_text(f"test@example.invalid {key.with_suffix('.pub').read_text()}")
+    return {
+        "gpg.format": "ssh",
+        "user.signingKey": str(key),
+        "gpg.ssh.allowedSignersFile": str(key.with_name("signers")),
+        "commit.gpgSign": "true",
+    }
 
 
 # The three ways
 
-Outcome = tuple[str, list[str]]
+
+class Outcome(NamedTuple):
+    """What became of the lanes, one after the other, up to the first that conflicts."""
+
+    made: list[str]
+    """Of each merge: its tree, what is merged, and Git's word on its signature, as `git verify-commit` has it."""
+    drivers: list[list[str]]
+    conflicts: list[str]
+    messages: list[str]
+    hooks: list[list[str]]
 
 
-def by(engine: Engine, project: Project, heads: list[str]) -> Outcome:
-    tip = project.git("rev-parse", "work")
-    for number, head in enumerate(heads):
-        tip, conflicts = engine.merge(tip, head, "merge")
+def told(project: Project, way: str, where: Path | None = None) -> tuple[list[str], list[str]]:
+    """Of every merge on the way from the target, what it is and what it says."""
+    log = project.git("log", "-z", "--first-parent", "--reverse", "--format=%T %P %G?%n%B", way, where=where)
+    found = [one.partition("\n") for one in log.split("\0") if one]
+    # Its first parent is a commit with a time in it.
+    return [" ".join(one.split(" ")[:1] + one.split(" ")[2:]) for one, _, _ in found], [said for _, _, said in found]
+
+
+def known(repo: Repo, mission: Mission) -> list[Step]:
+    """What a landing knows of its merges before it makes them."""
+    old = mission.project.git("rev-parse", "work")
+    graph = Graph.read(repo.git, mission.heads, old)
+    return [step or BY_GIT for step in steps(repo.git, graph, old, mission.heads)]
+
+
+def by(engine: Engine, repo: Repo, mission: Mission, ahead: Sequence[Step]) -> Outcome:
+    project = mission.project
+    old = tip = project.git("rev-parse", "work")
+    conflicts: list[str] = []
+    heard: list[tuple[list[str], list[str]]] = []
+    for number, head in enumerate(mission.heads):
+        merged = engine.merge(tip, head, f"Merge lane {number}", ahead[number])
+        conflicts = sorted(merged.conflicts)
+        heard.append(mission.heard())
         if conflicts:
-            return f"conflict of {number}", sorted(conflicts)
-    return project.git("rev-parse", f"{tip}^{{tree}}"), []
+            break
+        tip = merged.commit
+    repo.git.objects.flush()
+    made, messages = told(project, f"{old}..{tip}")
+    return Outcome(made, [one for one, _ in heard], conflicts, messages, [one for _, one in heard])
 
 
-def by_hand(project: Project, heads: list[str]) -> Outcome:
+def by_hand(mission: Mission) -> Outcome:
     """`git merge --no-ff`, lane by lane, in a clone."""
-    clone = project.root.parent / f"clone of {project.root.name}"
-    project.git("clone", "--quiet", "--branch", "work", str(project.root), str(clone))
-    command = ["git", "merge", "--quiet", "--no-ff", "-m", "m"]
-    for number, head in enumerate(heads):
-        merged = subprocess.run([*command, head], cwd=clone, capture_output=True, text=True)
+    project = mission.project
+    clone = project.root.with_name(f"clone of {project.root.name}")
+    project.git("clone", "--quiet", "--no-checkout", "--branch", "work", str(project.root), str(clone))
+    for name, value in mission.settings.items():
+        project.git("config", name, value, where=clone)
+    if "sparse checkouts" in mission.setup:
+        # With the attributes: a merge that does not find them does not heed them.
+        project.git("sparse-checkout", "set", "--no-cone", "/docs", ".gitattributes", where=clone)
+    project.git("checkout", "--quiet", "work", where=clone)
+    conflicts: list[str] = []
+    heard: list[tuple[list[str], list[str]]] = []
+    for number, head in enumerate(mission.heads):
+        command = ["git", "merge", "--quiet", "--no-ff", "-m", f"Merge lane {number}", head]
+        merged = subprocess.run(command, cwd=clone, capture_output=True, text=True)
         if "would be overwritten by merge" in merged.stderr:
             # Attributes that forbid a file's line endings make it look changed; where it is not checked out, nothing can.
             project.git("sparse-checkout", "set", "--no-cone", ".gitattributes", where=clone)
             project.git("checkout", "--quiet", "--force", "work", where=clone)
-            merged = subprocess.run([*command, head], cwd=clone, capture_output=True, text=True)
+            merged = subprocess.run(command, cwd=clone, capture_output=True, text=True)
+        heard.append(mission.heard())
         if merged.returncode:
             unmerged = project.git("ls-files", "--unmerged", "-z", where=clone).split("\0")
             assert any(unmerged), merged
-            return f"conflict of {number}", sorted({entry.partition("\t")[2] for entry in unmerged if entry})
-    return project.git("rev-parse", "HEAD^{tree}", where=clone), []
+            conflicts = sorted({entry.partition("\t")[2] for entry in unmerged if entry})
+            break
+    made, messages = told(project, "origin/work..HEAD", where=clone)
+    return Outcome(made, [one for one, _ in heard], conflicts, messages, [one for _, one in heard])
 
 
-def outcomes(project: Project, found: Sample) -> dict[str, Outcome]:
-    heads = repository(project, found)
-    repo = Repo.find(project.root)
-    told = {"by hand": by_hand(project, heads), "aside": by(Aside(repo), project, heads)}
+def outcomes(mission: Mission) -> dict[str, Outcome]:
+    repo = Repo.find(mission.project.root)
+    asked = demands(repo)
+    found = {"by hand": by_hand(mission)}
+    ahead = known(repo, mission)
+    plain = found["by hand"]
+    for how in ("aside", "aside, and nothing known before"):
+        made = by(Aside(repo), repo, mission, ahead if how == "aside" else [BY_GIT] * len(ahead))
+        if asked.hooks.names:
+            # It runs none, and is not taken where there are any.
+            assert "Seen-By" not in "".join(made.messages)
+            made = made._replace(messages=plain.messages, hooks=plain.hooks)
+        found[how] = made
     for files in (True, False):
         with scratch(repo, files=files) as place:
-            told[f"native, files {files}"] = by(Native(place, Hooks((), repo.common / "hooks")), project, heads)
-    return told
+            found[f"native, files {files}"] = by(Native(place, asked.hooks), repo, mission, ahead)
+    return found
 
 
-def compare(make_project: Callable[[str], Project], numbers: range) -> Counter[bool]:
-    """How many conflicted, and how many did not."""
-    clean: Counter[bool] = Counter()
+def merged(found: Sample, plain: Outcome) -> set[str]:
+    """What is in a merge that was made of two sides which both have changes: none of what came with the base, or into a conflict.
+
+    Only renames of what the other side has changed are counted, and drivers, hooks and signatures that have left their mark.
+    """
+    count = len(plain.made)
+    if count < 2:
+        return set()
+    lanes = found.lanes[:count]
+    seen = {one for files in lanes for one in changed(found.base, files)}
+    meets = {
+        path
+        for files in lanes
+        for path in renamed(found.base, files)
+        if any(path in other and other[path] != found.base[path] for other in lanes)
+    }
+    occurs = {
+        "renames": bool(meets),
+        "drivers": any(plain.drivers[:count]),
+        "hooks": all(len(one) == len(HOOKS) for one in plain.hooks[:count])
+        and all(message.count("Seen-By") == 2 for message in plain.messages),
+        "signing": all(one.endswith(" G") for one in plain.made),
+        "sparse checkouts": "sparse checkouts" in found.setup and "outside" in seen,
+    }
+    return seen - {*occurs, "outside"} | {name for name, does in occurs.items() if does}
+
+
+def compare(make_project: Callable[[str], Project], numbers: range) -> Counter[str]:
+    """In how many missions each feature was really merged, and how many ended in a conflict."""
+    seen: Counter[str] = Counter()
     for number in numbers:
-        told = outcomes(make_project(f"mission-{number}"), sample(number))
-        assert all(one == told["by hand"] for one in told.values()), (number, sample(number).features, told)
-        clean[not told["by hand"][1]] += 1
-    return clean
+        found = sample(number)
+        project = make_project(f"mission-{number}")
+        mission = Mission(project, found, project.root.with_name("key"))
+        told = outcomes(mission)
+        plain = told["by hand"]
+        assert all(one == plain for one in told.values()), (number, found.setup, told)
+        assert "signing" not in found.setup or all(one.endswith(" G") for one in plain.made)
+        seen.update([*merged(found, plain), "conflicts" if plain.conflicts else "no conflicts"])
+        # The first lane has nothing that it could meet.
+        seen["merges without Git"] += sum(
+            step.apart is not None for step in known(Repo.find(project.root), mission)[1 : len(plain.made)]
+        )
+    return seen
+
+
+RESULTS = {"drivers", "conflicts", "no conflicts", "merges without Git"}
+FEATURES = (
+    *("renames", "mode changes", "symlinks", "binary files", "attributes", "drivers", "submodule links"),
+    *("sparse checkouts", "CRLF", "hooks", "signing", "conflicts", "no conflicts"),
+    "merges without Git",
+)
+
+
+def fewer_than(least: int, seen: Counter[str]) -> dict[str, int]:
+    return {feature: seen[feature] for feature in FEATURES if seen[feature] < least}
 
 
 def test_the_engines_and_plain_git_agree(make_project: Callable[[str], Project]) -> None:
@@ -252,20 +436,26 @@ def test_the_engines_and_plain_git_agree(make_project: Callable[[str], Project])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(2))
-def test_the_engines_and_plain_git_agree_on_thirty_missions(make_project: Callable[[str], Project], part: int) -> None:
-    compare(make_project, range(part, 30, 2))
+def test_the_engines_and_plain_git_agree_on_thirty_missions(make_project: Callable[[str], Project]) -> None:
+    seen = compare(make_project, range(30))
+    assert fewer_than(1, seen) == {}, seen
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("part", range(6))
+@pytest.mark.parametrize("part", range(2))
 def test_the_engines_and_plain_git_agree_on_three_hundred_missions(
     make_project: Callable[[str], Project], part: int
 ) -> None:
-    clean = compare(make_project, range(part, SWEEP, 6))
-    assert min(clean[True], clean[False]) >= 10, clean
+    """Each half has its half of what has to occur, so that all of them have it, on however many cores."""
+    seen = compare(make_project, range(part, SWEEP, 2))
+    sys.stdout.write(f"{dict(sorted(seen.items()))}\n")
+    assert fewer_than(OFTEN_ENOUGH // 2, seen) == {}, seen
 
 
-def test_everything_that_lanes_can_do_occurs_often_enough_in_the_sweep() -> None:
-    seen = Counter(feature for number in range(SWEEP) for feature in sample(number).features)
-    assert {feature for feature in (*EDITS, *OF_THE_CHECKOUT) if seen[feature] < 20} == set(), seen
+def test_what_lanes_change_and_how_repositories_are_set_up_varies_enough_for_that() -> None:
+    """What generation alone can tell, at once: what is never generated is not merged."""
+    seen: Counter[str] = Counter()
+    for number in range(SWEEP):
+        found = sample(number)
+        seen.update(found.setup.union(*(changed(found.base, files) for files in found.lanes)))
+    assert {one: seen[one] for one in {*FEATURES, *SETUPS} - RESULTS if seen[one] < 2 * OFTEN_ENOUGH} == {}

@@ -241,20 +241,19 @@ def test_a_resolution_that_rerere_knows_lands_where_the_user_wants_it_unseen(yar
 
 def test_where_somebody_has_used_rerere_git_itself_merges(yard: Yard) -> None:
     repo = Repo.find(yard.root)
-    assert not demands(repo).native
+    assert not demands(Repo.find(yard.root)).native
     (repo.common / "rr-cache").mkdir()
-    assert demands(repo).rerere
+    assert demands(Repo.find(yard.root)).rerere
     yard.project.git("config", "rerere.enabled", "no")
-    assert not demands(repo).native
+    assert not demands(Repo.find(yard.root)).native
 
 
 @pytest.mark.parametrize("value", ["true", "yes", "on", "1"])
 def test_settings_are_read_as_git_reads_them(yard: Yard, value: str) -> None:
-    repo = Repo.find(yard.root)
     yard.project.git("config", "merge.verifySignatures", value)
-    assert demands(repo).signatures
+    assert demands(Repo.find(yard.root)).signatures
     yard.project.git("config", "merge.verifySignatures", "0")
-    assert not demands(repo).native
+    assert not demands(Repo.find(yard.root)).native
 
 
 def test_a_lane_without_a_signature_does_not_land_where_signatures_are_verified(yard: Yard) -> None:
@@ -321,6 +320,7 @@ def test_a_submodule_that_two_lanes_move_forward_is_at_the_newer_commit(
             hook(yard, name, SIGNS)
         with engine_for(repo) as engine:
             merged = engine.merge(*heads, "message")
+        repo.git.objects.flush()
         assert merged.conflicts == ()
         assert git("rev-parse", f"{merged.commit}:vendor/inner") == commits[2]
     remove_scratches(repo)

@@ -382,12 +382,18 @@ def test_the_matrix_is_what_git_merge_does(yard: Yard, number: int) -> None:
     compare(yard)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        *(pytest.param(range(1000 + part, 1060, 2), marks=pytest.mark.slow) for part in range(2)),
+        *(pytest.param(range(1060 + part, 1200, 2), marks=pytest.mark.sweep) for part in range(2)),
+    ],
+    ids=["slow 0", "slow 1", "sweep 0", "sweep 1"],
+)
 def test_the_matrix_is_what_git_merge_does_two_hundred_times(
-    yard: Yard, make_project: Callable[[str], Project], part: int
+    yard: Yard, make_project: Callable[[str], Project], numbers: range
 ) -> None:
-    for number in range(1000 + part, 1200, 4):
+    for number in numbers:
         one = type(yard)(make_project(f"sample-{number}"))
         base, lanes, target = sample(number)
         commit_all(one, base, *lanes, target=target)

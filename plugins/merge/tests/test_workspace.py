@@ -20,7 +20,7 @@ from kitty_host.repo import Repo
 from kitty_host.state import State, dependencies_missing
 from kitty_host.testing import Project
 from kitty_merge.candidate import build
-from kitty_merge.objections import objections
+from kitty_merge.objections import objections, refs_of
 from kitty_merge.planner import plan
 from kitty_merge.workspace import (
     DATABASE,
@@ -310,7 +310,7 @@ def check_graph(project: Project, seed: int) -> None:
         approved[name] = yard.approve(name)
     candidate = build(yard.mission)
     assert [name for name, commit in approved.items() if not contains(yard, commit, candidate.tip)] == [], "merged"
-    assert list(objections(candidate)) == []
+    assert list(objections(candidate, refs_of(candidate))) == []
     alone = [
         name for name, wanted in needs.items() if not wanted and not any(name in other for other in needs.values())
     ]
