@@ -1,4 +1,4 @@
-"""The one door through which errors leave, and how results are printed.
+"""The one door through which errors leave, and how results are printed: nothing that leaves here steers a terminal.
 
 `--json` prints exactly one object on standard output, errors included. Exit codes: 0 done, 1 refused or failed, 2 usage, 3 a
 fault in kitty or a plugin, 130 interrupted.
@@ -15,6 +15,7 @@ import click
 
 from kitty_host.api import KittyError
 from kitty_host.discovery import HOST
+from kitty_host.inert import visible
 from kitty_host.plugins import PluginFault, Plugins
 
 REFUSED, USAGE, FAULT, INTERRUPTED = 1, 2, 3, 130
@@ -28,7 +29,7 @@ def show(payload: dict[str, Any], text: str, as_json: bool) -> None:
 
         click.echo(json.dumps(payload))
     elif text:
-        click.echo(text)
+        click.echo(visible(text))
 
 
 def counted(number: int, noun: str) -> str:
@@ -38,7 +39,7 @@ def counted(number: int, noun: str) -> str:
 
 def note(text: str) -> None:
     """A line of progress or a warning, on standard error."""
-    click.echo(text, err=True)
+    click.echo(visible(text), err=True)
 
 
 def leave(error: BaseException, plugins: Plugins | None, as_json: bool) -> int:
@@ -85,6 +86,7 @@ def leave(error: BaseException, plugins: Plugins | None, as_json: bool) -> int:
 
 
 def _print(code: str, message: str, hint: str, details: dict[str, Any], as_json: bool) -> None:
+    message, hint = visible(message, lines=False), visible(hint, lines=False)
     if as_json:
         import json
 

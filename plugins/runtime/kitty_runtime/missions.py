@@ -230,11 +230,10 @@ def show(call: Invocation) -> None:
         "open": state.is_open,
         "findings": [finding._asdict() for finding in one.package_findings],
     }
+    shown = {**payload, "type": inert(one.type), "target": inert(one.target)}
     call.show(
         payload,
-        "\n".join(
-            f"{key:11} {payload[key]}" for key in ("slug", "mission_id", "title", "type", "target", "dir", "open")
-        ),
+        "\n".join(f"{key:11} {shown[key]}" for key in ("slug", "mission_id", "title", "type", "target", "dir", "open")),
     )
 
 
