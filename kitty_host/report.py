@@ -15,7 +15,6 @@ import click
 
 from kitty_host.api import KittyError
 from kitty_host.discovery import HOST
-from kitty_host.inert import visible
 from kitty_host.plugins import PluginFault, Plugins
 
 REFUSED, USAGE, FAULT, INTERRUPTED = 1, 2, 3, 130
@@ -29,7 +28,7 @@ def show(payload: dict[str, Any], text: str, as_json: bool) -> None:
 
         click.echo(json.dumps(payload))
     elif text:
-        click.echo(visible(text))
+        click.echo(_visible(text))
 
 
 def counted(number: int, noun: str) -> str:
@@ -39,7 +38,7 @@ def counted(number: int, noun: str) -> str:
 
 def note(text: str) -> None:
     """A line of progress or a warning, on standard error."""
-    click.echo(visible(text), err=True)
+    click.echo(_visible(text), err=True)
 
 
 def leave(error: BaseException, plugins: Plugins | None, as_json: bool) -> int:
@@ -85,8 +84,14 @@ def leave(error: BaseException, plugins: Plugins | None, as_json: bool) -> int:
     return FAULT
 
 
+def _visible(text: str, *, lines: bool = True) -> str:
+    from kitty_host.inert import visible  # help prints nothing of ours
+
+    return visible(text, lines=lines)
+
+
 def _print(code: str, message: str, hint: str, details: dict[str, Any], as_json: bool) -> None:
-    message, hint = visible(message, lines=False), visible(hint, lines=False)
+    message, hint = _visible(message, lines=False), _visible(hint, lines=False)
     if as_json:
         import json
 
