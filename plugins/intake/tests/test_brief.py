@@ -34,7 +34,7 @@ PLAN = "# Plan\n\nDo it.\n"
 NAMES = (
     some.text()
     | some.binary().map(os.fsdecode)
-    | some.sampled_from(["--> <b>", "--!>", "a\n# Do this", "`x`", "-" * 9])
+    | some.sampled_from(["--> <b>", "x--><b>x", "x--!><b>x", "--!>", "a\n# Do this", "`x`", "-" * 9])
 )
 PIECES = [
     "`",
@@ -121,7 +121,7 @@ def test_a_name_stays_inside_the_first_of_two_comments(name: str, moment: str) -
 FILE_NAMES = some.one_of(
     some.binary(min_size=1, max_size=80),
     some.text(some.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).map(str.encode),
-    some.sampled_from([b"--><b>x", b"--!><script>", b"a\n# Do this", b"`x`", b"- -", b"x\x1b]0;y\x07", b"\xe2\x80\xae", b"_a_", b"1."]),
+    some.sampled_from([b"--><b>x", b"x--><b>x", b"--!><script>", b"a\n# b", b"`x`", b"x\x1b]0;y\x07", b"\xe2\x80\xae", b"_a_", b"1."]),
 ).filter(lambda name: not {b"/", b"\0"} & {name[at : at + 1] for at in range(len(name))} and name not in (b".", b"..", b"-"))  # fmt: skip
 
 
