@@ -109,8 +109,18 @@ def test_standard_input_is_not_read_ahead(project: Project, configure: Callable[
 
 
 MEASURED = """
-import json, sys
+import io, json, os, sys
 from kitty_host.cli import run
+
+class Growing(io.FileIO):
+    def readinto(self, buffer):
+        # Whenever something is read of it, somebody has appended more.
+        if os.path.samestat(os.fstat(self.fileno()), os.stat("growing.md")):
+            with open("growing.md", "ab") as end:
+                end.write(b"x" * 70_000)
+        return super().readinto(buffer)
+
+io.FileIO = Growing
 
 def measure(*arguments):
     code = run(["intake", *arguments])
@@ -119,17 +129,29 @@ def measure(*arguments):
 
 print(json.dumps([measure(*arguments) for arguments in json.loads(sys.argv[1])]))
 """
+TOO_LARGE = {
+    "50 MB": ["large.md"],
+    "sparse 5 GB": ["sparse.md"],
+    "a file that grows while it is read": ["growing.md"],
+    "an endless device": ["--from-outside", "/dev/zero"],
+    "an endless FIFO": ["--from-outside", "fifo"],
+    "an endless pipe": ["-"],
+}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the largest resident size is read from /proc")
 def test_SC_003_fifty_megabytes_are_refused_cleanly_in_bounded_memory(project: Project, pair: Any) -> None:
     project.write("small.md", b"x" * 100)
     project.write("large.md", b"x" * 50_000_000)
+    growing = project.write("growing.md", b"x" * 100)
     with project.write("sparse.md", b"").open("r+b") as sparse:
         sparse.truncate(5_000_000_000)
-    sources = ["small.md"], ["large.md"], ["sparse.md"], ["--from-outside", "/dev/zero"], ["-"]
-    runs = json.dumps([[*source, "--force"] for source in sources])
-    with subprocess.Popen(["yes"], stdout=subprocess.PIPE) as endless:
+    os.mkfifo(project.root / "fifo")
+    runs = json.dumps([[*source, "--force"] for source in (["small.md"], *TOO_LARGE.values())])
+    with (
+        subprocess.Popen(["yes"], stdout=subprocess.PIPE) as endless,
+        subprocess.Popen(["sh", "-c", "exec yes > fifo"], cwd=project.root) as writer,
+    ):
         done = subprocess.run(
             [sys.executable, "-c", MEASURED, runs],
             cwd=project.root,
@@ -138,11 +160,15 @@ def test_SC_003_fifty_megabytes_are_refused_cleanly_in_bounded_memory(project: P
             text=True,
         )
         endless.kill()
+        writer.kill()
     (code, small), *large = json.loads(done.stdout.splitlines()[-1])
     assert code == 0
-    assert [code for code, _ in large] == [1, 1, 1, 1]
-    assert done.stderr.count("INTAKE_TOO_LARGE: ") == 4
-    assert max(size for _, size in large) - small < 1.5 * 5_242_880
+    assert [code for code, _ in large] == [1] * len(TOO_LARGE), done.stderr
+    assert done.stderr.count("INTAKE_TOO_LARGE: ") == len(TOO_LARGE)
+    grown = {name: size - small for name, (_, size) in zip(TOO_LARGE, large, strict=True)}
+    sys.stdout.write(f"growth in bytes up to each: {grown}\n")
+    assert max(grown.values()) < 1.5 * 5_242_880
+    assert growing.stat().st_size < 2 * 5_242_880, "no more of it was read than the cap"
     assert pair.record["source_file"] == "small.md"
 
 
