@@ -27,7 +27,7 @@ from attrs import evolve
 
 from kitty_host.api import KittyError
 from kitty_host.config import parse_yaml
-from kitty_host.files import TEMPORARY_PREFIX, atomic_write, disk_errors, lock, make_directory
+from kitty_host.files import TEMPORARY_PREFIX, atomic_write, lock
 from kitty_host.inert import UNTRUSTED, fenced, inert
 from kitty_host.ledger.event import now
 from kitty_host.records import Brief, Source
@@ -172,14 +172,14 @@ def _require_writable(repo: Repo, root: Path, source: Source, body: bytes) -> No
 def _ignore(repo: Repo) -> None:
     """Have Git ignore the pair also where `.gitignore` does not list it."""
     done = repo.git.run("check-ignore", "--no-index", *_IGNORED, ok=(0, 1, 128))
-    known = done.stdout.decode().splitlines()
-    missing = [f"/{one}" for one in _IGNORED if one not in known]
+    ignored = done.stdout.decode().splitlines()
+    missing = [f"/{one}" for one in _IGNORED if one not in ignored]
     # 128: `.kittify` is a link, and Git does not look behind it.
     if missing and done.returncode != 128:
-        exclude = repo.common / "info" / "exclude"
-        make_directory(exclude.parent)
-        with disk_errors(exclude), exclude.open("a", encoding="utf-8") as stream:
-            stream.write("\n".join(["", *missing, ""]))
+        # Half of a rule would be another rule. Where the file is a link it stays one.
+        exclude = Path(os.path.realpath(repo.common / "info" / "exclude"))
+        known = exclude.read_bytes() if exclude.exists() else b""
+        atomic_write(exclude, known + "\n".join(["", *missing, ""]).encode())
 
 
 def _yaml(record: Mapping[str, Any]) -> bytes:
