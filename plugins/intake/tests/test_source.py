@@ -184,33 +184,6 @@ def test_a_malformed_cap_is_an_error_and_no_default(
 LONG = "x" * 300
 
 
-@pytest.mark.parametrize(
-    ("code", "source", "content", "cause"),
-    [
-        ("INTAKE_FILE_MISSING", "none.md", None, "No such file or directory"),
-        ("INTAKE_FILE_MISSING", "README.md/none.md", None, "Not a directory"),
-        ("INTAKE_FILE_UNREADABLE", LONG, None, "File name too long"),
-        ("INTAKE_FILE_UNREADABLE", "fifo", None, "it is not a regular file"),
-        ("INTAKE_FILE_UNDECODABLE", "bad.md", b"# Plan\n\xff", "invalid start byte at byte 7"),
-        ("INTAKE_FILE_UNDECODABLE", "bad.md", b"# Plan\n\0", "a NUL byte at byte 7"),
-        ("INTAKE_EMPTY", "bad.md", b"", None),
-        ("INTAKE_EMPTY", "bad.md", b"\xef\xbb\xbf \n\t\n", None),
-    ],
-)
-def test_each_thing_that_can_be_wrong_has_an_error_of_its_own(
-    project: Project, code: str, source: str, content: bytes | None, cause: str | None
-) -> None:
-    os.mkfifo(project.root / "fifo")
-    if content is not None:
-        project.write(source, content)
-    result = refused(project, code, source)
-    assert result.json["details"].get("cause") == cause
-    text = project.kitty("intake", source).stderr.splitlines()
-    assert len(text) == 2
-    assert text[0] == f"{code}: {result.json['message']}"
-    assert text[1].strip() == result.json["hint"]
-
-
 def test_a_missing_file_outside_and_a_closed_standard_input_are_told_too(project: Project) -> None:
     refused(project, "INTAKE_FILE_MISSING", "--from-outside", "none.md")
     refused(project, "INTAKE_FILE_UNREADABLE", "--from-outside", LONG)
