@@ -213,34 +213,6 @@ def test_without_initialization_nothing_is_written(project: Project, isolated: P
     refused(project, "SPEC_KITTY_REPO_NOT_INITIALIZED", "plan.md", where=sibling)
 
 
-@pytest.mark.parametrize("place", ["docs", ".worktrees/lane", "../elsewhere"])
-def test_a_relative_source_is_taken_from_where_one_stands_and_the_pair_goes_to_the_canonical_checkout(
-    project: Project, pair: Any, place: str
-) -> None:
-    where = project.root / place
-    if place != "docs":
-        project.git("worktree", "add", "--quiet", "--detach", str(where))
-    project.write("plan.md", PLAN, where=where)
-    if place == "../elsewhere":
-        refused(project, "INTAKE_PATH_ESCAPE", "plan.md", where=where)
-        assert project.kitty("intake", "--from-outside", "plan.md", where=where).exit_code == 0
-    else:
-        assert project.kitty("intake", "plan.md", where=where).exit_code == 0
-    assert pair.record["intake_root"] == str(project.root)
-    assert not (where / ".kittify/mission-brief.md").exists()
-
-
-def test_in_the_worktree_of_a_bare_clone_that_worktree_is_the_root(project: Project, isolated: Path) -> None:
-    project.git("add", "--force", ".kittify")
-    project.git("commit", "--quiet", "--allow-empty", "-m", "configured")
-    project.git("clone", "--quiet", "--bare", str(project.root), str(isolated / "bare.git"))
-    tree = isolated / "tree"
-    project.git("worktree", "add", "--quiet", str(tree), where=isolated / "bare.git")
-    project.write("plan.md", PLAN, where=tree)
-    assert project.kitty("intake", "plan.md", where=tree).exit_code == 0
-    assert (tree / ".kittify/mission-brief.md").exists()
-
-
 def test_a_narrower_root_is_obeyed(project: Project, configure: Callable[[str], None]) -> None:
     project.write("plan.md", PLAN)
     project.write("plans/plan.md", PLAN)
