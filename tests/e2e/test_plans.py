@@ -215,6 +215,12 @@ def test_a_plan_becomes_the_mission_that_one_reads_in_it(project: Project, name:
     finalized = project.kitty("finalize", "--json")
     assert finalized.exit_code == 0, finalized
     mission = the_mission(project)
+    whole = [wp_id for wp_id, (_, _, owned, _) in expected.packages.items() if not owned]
+    assert made.json["everything"] == whole
+    told = [one for one in finalized.json["findings"] if one["code"] == "OWNED_FILES_EVERYTHING"]
+    assert [one["message"].partition(" may ")[0] for one in told] == (
+        [", ".join(whole)] if whole and len(expected.packages) > 1 else []
+    )
     assert mission.title == expected.title
     assert mission.package_findings == []
     found = {

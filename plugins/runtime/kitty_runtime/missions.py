@@ -114,7 +114,8 @@ def create(
     told = [f"Mission {name} will land on {target}."]
     if planned:
         told += _told(planned)
-        payload |= {"packages": list(planned.wp_ids.values()), "settled": planned.settled, "unknown": planned.unknown}
+        payload |= {"packages": list(planned.wp_ids.values()), "settled": planned.settled}
+        payload |= {"unknown": planned.unknown, "everything": planned.shared}
     call.show(payload, "\n".join([*told, "Next: kitty specify"]))
 
 
