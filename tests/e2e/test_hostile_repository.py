@@ -101,6 +101,33 @@ def test_what_is_printed_of_a_hostile_repository_does_nothing(
     assert project.kitty(*command, "--json").stdout.isascii()
 
 
+LEDGER = (
+    ["status"], ["next"], ["next", "--result", "blocked", "--agent", EVIL], ["next", "--agent", EVIL], ["ledger", "show"],
+    ["ledger", "verify"], ["ledger", "repair"], ["doctor"], ["accept"], ["finalize"], ["tasks"], ["mission", "list"], ["status", "--all"],
+)  # fmt: skip
+ODD = ("wp_id", "event_id", "at", "to_lane", "from_lane", "event_type", "actor", "evidence", "mission_slug", EVIL)
+
+
+@pytest.mark.parametrize("key", ODD, ids=lambda key: key.replace(EVIL, "EVIL"))
+def test_rows_that_somebody_wrote_into_a_ledger_do_nothing(project: Project, key: str) -> None:
+    package = {"work_package_id": "WP01", "title": "x", "owned_files": ["x"]}
+    made: Mission = project.mission(packages=[package])
+    project.record(made, "WP01", "planned")
+    live = made.ledger.live
+    row = json.loads(live.read_bytes().splitlines()[-1])
+    with live.open("ab") as stream:
+        stream.write(json.dumps({**row, "event_id": row["event_id"][:-1] + "0", key: EVIL}).encode() + b"\n")
+        stream.write(
+            json.dumps({"event_type": EVIL, "event_id": EVIL, "at": row["at"], "payload": {EVIL: EVIL}}).encode()
+            + b"\n"
+        )
+    for command in LEDGER:
+        done = project.kitty(*command)
+        assert done.exit_code in (0, 1), done
+        harmless(done.stdout)
+        harmless(done.stderr)
+
+
 def test_a_prompt_for_an_agent_does_nothing_either(project: Project, mission: Mission) -> None:
     for wp_id, mode in (("WP01", "code_change"), ("WP03", "planning_artifact")):
         owned = [f"src/{EVIL}/**"]

@@ -109,7 +109,7 @@ def _told(row: dict[str, Any]) -> str:
         after = f"  after {', '.join(map(inert, package['depends_on']))}" if package["depends_on"] else ""
         who = f"  {package['agent']}" if package["agent"] else ""
         lines.append(
-            f"  {package['wp_id']}  {package['lane']:12} {package['lane_id'] or '-':14} {package['title']}{who}{after}"
+            f"  {inert(package['wp_id'])}  {package['lane']:12} {package['lane_id'] or '-':14} {package['title']}{who}{after}"
         )
     lines += [f"  {finding['code']}: {finding['message']}" for finding in row["findings"]]
     lines += _foretold(row["forecast"]) if row["forecast"] else []
