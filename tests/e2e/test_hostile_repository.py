@@ -98,7 +98,6 @@ def test_what_is_printed_of_a_hostile_repository_does_nothing(
     assert done.stdout + done.stderr
     harmless(done.stdout)
     harmless(done.stderr)
-    assert project.kitty(*command, "--json").stdout.isascii()
 
 
 LEDGER = (
@@ -108,7 +107,11 @@ LEDGER = (
 ODD = ("wp_id", "event_id", "at", "to_lane", "from_lane", "event_type", "actor", "evidence", "mission_slug", EVIL)
 
 
-@pytest.mark.parametrize("key", ODD, ids=lambda key: key.replace(EVIL, "EVIL"))
+@pytest.mark.parametrize(
+    "key",
+    [*ODD[:2], *(pytest.param(key, marks=pytest.mark.slow) for key in ODD[2:])],
+    ids=lambda key: key.replace(EVIL, "EVIL"),
+)
 def test_rows_that_somebody_wrote_into_a_ledger_do_nothing(project: Project, key: str) -> None:
     package = {"work_package_id": "WP01", "title": "x", "owned_files": ["x"]}
     made: Mission = project.mission(packages=[package])

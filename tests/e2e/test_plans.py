@@ -297,6 +297,18 @@ def test_a_plan_that_goes_in_a_circle_is_taken_in_and_no_mission_is_made(project
     assert project.kitty("finalize").exit_code == 0
 
 
+def test_of_a_brief_that_was_changed_no_mission_is_made(project: Project) -> None:
+    project.write("plan.md", "# Move to the new server\n")
+    assert project.kitty("intake", "plan.md").exit_code == 0
+    path = project.root / ".kittify/mission-brief.md"
+    path.write_bytes(path.read_bytes().replace(b"new", b"old"))
+    before = project.snapshot()
+    refused = project.kitty("mission", "create", "demo", "--from-brief", "--json")
+    assert refused.code == "INTAKE_BRIEF_TAMPERED"
+    assert "the SHA-256 of the text is " in refused.json["message"]
+    assert project.snapshot() == before
+
+
 def test_the_demo_takes_a_plan_with_tasks_too(project: Project) -> None:
     plan = PLANS / "task_master/weather/tasks.json"
     place = project.root.parent / "demo"

@@ -39,10 +39,10 @@ def test_a_source_is_taken_from_where_one_stands_and_the_pair_goes_to_the_canoni
     project.write("plan.md", f"# Of {place}\n", where=where)
     outside = place.startswith("..")
     if outside:
-        refused = project.process("intake", "plan.md", "--json", where=where)
+        refused = project.kitty("intake", "plan.md", "--json", where=where)
         assert refused.code == "INTAKE_PATH_ESCAPE", refused
         assert pairs(project.root.parent) == set()
-    done = project.process("intake", *(["--from-outside"] if outside else []), "plan.md", where=where)
+    done = project.kitty("intake", *(["--from-outside"] if outside else []), "plan.md", where=where)
     assert done.exit_code == 0, done
     assert pair.record["intake_root"] == str(project.root)
     assert pairs(project.root.parent) == {"project/.kittify"}
@@ -76,7 +76,7 @@ def test_in_the_worktree_of_a_bare_clone_that_worktree_is_the_root(project: Proj
     tree = bare.parent / "one"
     for where in (tree, tree / "docs"):
         project.write("plan.md", f"# {where.name}\n", where=where)
-        assert project.process("intake", "plan.md", "--force", where=where).exit_code == 0
+        assert project.kitty("intake", "plan.md", "--force", where=where).exit_code == 0
         assert pairs(bare.parent) == {"one/.kittify"}
         assert project.kitty("brief", "--json", where=where).json["text"] == f"# {where.name}\n"
 
@@ -87,13 +87,13 @@ def test_of_two_worktrees_of_a_bare_clone_one_is_the_root_or_none(project: Proje
     project.git("worktree", "add", "--quiet", "--detach", str(two), where=bare)
     for where in (one, two):
         project.write("plan.md", f"# {where.name}\n", where=where)
-        refused = project.process("intake", "plan.md", "--json", where=where)
+        refused = project.kitty("intake", "plan.md", "--json", where=where)
         assert (refused.exit_code, refused.code) == (1, "REPO_BARE"), refused
     assert pairs(bare.parent) == set()
     command = refused.json["hint"].partition("for example: ")[2]
     subprocess.run(command, shell=True, check=True)
-    assert project.process("intake", "plan.md", where=one).exit_code == 0
-    again = project.process("intake", "--from-outside", "plan.md", "--json", where=two)
+    assert project.kitty("intake", "plan.md", where=one).exit_code == 0
+    again = project.kitty("intake", "--from-outside", "plan.md", "--json", where=two)
     assert again.code == "INTAKE_BRIEF_EXISTS", again
     assert pairs(bare.parent) == {"one/.kittify"}
     assert project.kitty("brief", "--json", where=two).json["text"] == "# one\n"
