@@ -124,7 +124,7 @@ def at_once(trees: list[Path], *options: str) -> list[dict[str, Any]]:
     return answers
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(6, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_of_worktrees_at_once_one_has_its_brief_and_the_others_are_told(
     project: Project, pair: Any, rounds: int
 ) -> None:
