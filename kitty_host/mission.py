@@ -14,7 +14,7 @@ from typing import Any
 from kitty_host.api import Finding, KittyError
 from kitty_host.coordination import Copy, coordination_copy
 from kitty_host.files import atomic_write, disk_errors, make_directory
-from kitty_host.inert import inert
+from kitty_host.inert import inert, visible
 from kitty_host.ledger.event import Transition, chance, ulid
 from kitty_host.ledger.lines import whole_lines
 from kitty_host.ledger.log import FILE, Ledger
@@ -22,6 +22,9 @@ from kitty_host.packages import Package, package_id, read_packages
 from kitty_host.repo import Repo
 
 META = "meta.json"
+_BRANCH = re.compile(r"[^\s~^:?*\[\\<>`$;|&\"']*")
+"""What Git takes, without what a shell or a page reads."""
+_ID = re.compile(r"\w[\w.-]*")
 _LANE_WORKTREE = re.compile(r"(?P<human>.+)-(?P<mid8>[0-9A-HJKMNP-TV-Z]{8})-lane-(?P<lane>[a-z0-9-]+)")
 
 
@@ -155,7 +158,7 @@ def mission_directories(repo: Repo) -> list[Path]:
 
 
 def read_mission(repo: Repo, directory: Path) -> Mission:
-    """One mission. Errors: `MISSION_DAMAGED` where `meta.json` is no JSON object."""
+    """One mission. Errors: `MISSION_DAMAGED` where `meta.json` is no JSON object, or what the mission is called by is no name."""
     path = directory / META
     try:
         meta = json.loads(path.read_bytes())
@@ -167,7 +170,18 @@ def read_mission(repo: Repo, directory: Path) -> Mission:
         raise KittyError(
             "MISSION_DAMAGED", f"{path} is no JSON object", "restore the file: git checkout -- " + str(path)
         )
-    return Mission(repo, directory, meta)
+    # These are printed in commands, and files are named after the id.
+    if not _ID.fullmatch(directory.name):
+        message = f"{inert(directory.name)} in {directory.parent} is no name for a mission"
+        raise KittyError("MISSION_DAMAGED", message, "rename it: letters, digits, dashes, dots and underscores")
+    if not _ID.fullmatch(str(meta.get("mission_id") or directory.name)):
+        message = f"{path}: mission_id is {inert(str(meta['mission_id']))}, which is no id"
+        raise KittyError("MISSION_DAMAGED", message, f"restore the file: git checkout -- {path}")
+    mission = Mission(repo, directory, meta)
+    if not _BRANCH.fullmatch(mission.target) or visible(mission.target) != mission.target:
+        message = f"{path}: target_branch is {inert(mission.target)}, which is no name for a branch"
+        raise KittyError("MISSION_DAMAGED", message, f"restore the file: git checkout -- {path}")
+    return mission
 
 
 def select_mission(repo: Repo, selector: str | None, is_open: Callable[[Mission], bool]) -> Mission:

@@ -17,7 +17,7 @@ from kitty_host.api import Finding, KittyError
 from kitty_host.files import stamp_of, write_cache
 from kitty_host.inert import inert
 
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 _FENCE = re.compile(rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 
 
@@ -142,10 +142,19 @@ def _parse(path: Path) -> dict[str, Any]:
         )
         mode = "code_change"
     wp_id = package_id(_text(data.get("work_package_id") or path.name))
+    dependencies = [package_id(one) for one in _strings(data.get("dependencies"))]
+    # They are printed in commands.
+    if odd := [one for one in (wp_id, *dependencies) if not re.fullmatch(r"\w[\w.-]*", one)]:
+        key = "work_package_id is" if odd[0] == wp_id else "dependencies have"
+        message = f"{inert(place)}: {key} {inert(odd[0])}, which is no id"
+        return {
+            "package": None,
+            "findings": [Finding("WP_INVALID", message, "call it WP01, WP02 and so on", "block", place)],
+        }
     package = {
         "wp_id": wp_id,
         "title": _text(data.get("title") or wp_id),
-        "dependencies": [package_id(one) for one in _strings(data.get("dependencies"))],
+        "dependencies": dependencies,
         "owned_files": _strings(data.get("owned_files")),
         "execution_mode": mode,
         "subtasks": _strings(data.get("subtasks")),

@@ -1,4 +1,4 @@
-"""The one door through which errors leave, and how results are printed.
+"""The one door through which errors leave, and how results are printed: nothing that leaves here steers a terminal.
 
 `--json` prints exactly one object on standard output, errors included. Exit codes: 0 done, 1 refused or failed, 2 usage, 3 a
 fault in kitty or a plugin, 130 interrupted.
@@ -28,7 +28,7 @@ def show(payload: dict[str, Any], text: str, as_json: bool) -> None:
 
         click.echo(json.dumps(payload))
     elif text:
-        click.echo(text)
+        click.echo(_visible(text))
 
 
 def counted(number: int, noun: str) -> str:
@@ -38,7 +38,7 @@ def counted(number: int, noun: str) -> str:
 
 def note(text: str) -> None:
     """A line of progress or a warning, on standard error."""
-    click.echo(text, err=True)
+    click.echo(_visible(text), err=True)
 
 
 def leave(error: BaseException, plugins: Plugins | None, as_json: bool) -> int:
@@ -84,7 +84,14 @@ def leave(error: BaseException, plugins: Plugins | None, as_json: bool) -> int:
     return FAULT
 
 
+def _visible(text: str, *, lines: bool = True) -> str:
+    from kitty_host.inert import visible  # help prints nothing of ours
+
+    return visible(text, lines=lines)
+
+
 def _print(code: str, message: str, hint: str, details: dict[str, Any], as_json: bool) -> None:
+    message, hint = _visible(message, lines=False), _visible(hint, lines=False)
     if as_json:
         import json
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import unicodedata
 import urllib.parse
+from collections.abc import Callable, Iterator
 
+import html5lib
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from kitty_host.inert import CUT, LIMIT, fenced, inert
+from kitty_host.inert import CUT, LIMIT, fenced, inert, pattern, visible
 
 # Surrogates too: a file name that is no UTF-8 comes with them.
 texts = st.text(st.characters(), max_size=300) | st.text(
@@ -18,6 +20,7 @@ texts = st.text(st.characters(), max_size=300) | st.text(
 )
 # What people type in titles; it does nothing in any markup.
 TYPOGRAPHY = "–—‘’“”«»·×→€"
+WITHOUT_A_SHAPE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 BLANK_LETTERS = "\u115f\u1160\u3164\uffa0\u2800"
 
 
@@ -61,6 +64,12 @@ def test_what_was_not_cut_can_be_recovered(text: str) -> None:
     )
 
 
+@given(texts)
+def test_a_title_that_is_shown_twice_is_encoded_once(text: str) -> None:
+    once = inert(text, prose=True, limit=100_000)
+    assert inert(once, prose=True, limit=100_000) == once
+
+
 @given(texts, st.integers(8, 64), st.booleans())
 def test_a_cut_is_marked_once_at_the_end_and_falls_between_characters(text: str, limit: int, prose: bool) -> None:
     shown = inert(text, limit=limit, prose=prose)
@@ -83,6 +92,10 @@ def test_a_cut_is_marked_once_at_the_end_and_falls_between_characters(text: str,
         ("100%", "100%25", "100%25"),
         ("-->", "%2D%2D%3E", "%2D%2D%3E"),
         ("a - b", "a%20-%20b", "a - b"),
+        ("1. First", "1%2E%20First", "1%2E First"),
+        ("1.", "1%2E", "1%2E"),
+        ("1.1", "1.1", "1.1"),
+        ("pkg/__init__.py", "pkg/__init%5F%5F.py", "pkg/__init%5F%5F.py"),
         ("", "", ""),
     ],
 )
@@ -102,3 +115,73 @@ def test_a_markdown_parser_sees_a_fenced_text_as_one_block(text: str) -> None:
     assert block.type == "fence"
     seen = (body.decode() + "\n").replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
     assert block.content == seen
+
+
+# The places in which kitty writes foreign text, and the elements that a page has there anyway.
+PLACES = {
+    "provenance in a comment": "<!-- spec-kitty intake: ingested from {} at now -->\n\nafter\n",
+    "a line": "{}\n\nafter\n",
+    "in a sentence": "Taken from a foreign plan, {}, today.\n\nafter\n",
+    "the rest of a line": "Mission a: {}\n\nafter\n",
+    "a heading": "# {}\n\nafter\n",
+    "an entry of a list": "- {}\n- {} ({})\n\nafter\n",
+    "a header of a file in a bundle": "=== {}, 5 bytes ===\n\nafter\n",
+    "a cell": "| a | b |\n|---|---|\n| {} | {} |\n\nafter\n",
+}
+NAME: Callable[[str], str] = inert
+SHOWN: dict[str, Callable[[str], str]] = {"name": NAME, "prose": lambda text: inert(text, prose=True), "path": pattern}
+hostile = texts | st.binary(max_size=200).map(lambda content: content.decode("utf-8", "surrogateescape"))
+
+
+def elements(page: str) -> list[str]:
+    """The elements and comments of a page, in order, as a browser finds them."""
+    found: list[str] = []
+    waiting = [html5lib.parse(page, treebuilder="dom")]
+    while waiting:
+        one = waiting.pop()
+        waiting += reversed(one.childNodes)
+        found += [one.nodeName] if one.nodeType in (one.ELEMENT_NODE, one.COMMENT_NODE) else []
+    return found
+
+
+def kinds(markdown: str) -> Iterator[str]:
+    """The kinds of blocks and of inline parts of a Markdown text."""
+    for token in MarkdownIt("commonmark").enable("table").parse(markdown):
+        yield token.type
+        yield from (child.type for child in token.children or () if child.type != "text")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("way", SHOWN)
+@settings(max_examples=20)
+@given(text=hostile)
+@example(text="--><b>x</b>")
+@example(text="--!><b>x</b>")
+@example(text=">x")
+@example(text="->x")
+@example(text="a\n# b\n\n- c\r---\n===")
+@example(text="<!--")
+@example(text="[a](b) ![c](d) <http://e.f> `g` **h** _i_ __j__ &lt; &#60;b>")
+@example(text="1. x")
+@example(text="1) x")
+@example(text="    x")
+@example(text="\x1b]0;x\x07\u202e\u2028")
+def test_two_real_parsers_find_in_it_what_they_find_in_a_word(place: str, way: str, text: str) -> None:
+    shown = SHOWN[way](text)
+    word = SHOWN[way]("word")
+    page, plain = (PLACES[place].replace("{}", one or word) for one in (shown, word))
+    assert page.count("\n") == plain.count("\n")
+    assert all(unicodedata.category(one) not in WITHOUT_A_SHAPE for one in shown)
+    assert elements(page) == elements(plain)
+    assert list(kinds(page)) == list(kinds(plain))
+    assert elements(MarkdownIt("commonmark").render(page)) == elements(MarkdownIt("commonmark").render(plain))
+
+
+@given(hostile)
+def test_what_is_printed_has_a_shape_and_a_command_in_it_stays_one(text: str) -> None:
+    shown = visible(text)
+    assert all(one in "\n\t" or unicodedata.category(one) not in WITHOUT_A_SHAPE for one in shown)
+    assert "\n" not in visible(text, lines=False)
+    assert visible(shown) == shown
+    command = "kitty review WP01 --mission 'größe 測試\u3000x' && echo \"<$HOME>\" # 100%\n\tnext"
+    assert visible(command) == command

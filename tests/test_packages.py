@@ -152,8 +152,11 @@ def test_aliases_of_aliases_are_not_expanded(tasks: Path, key: str) -> None:
 
 
 def test_a_value_that_should_be_a_text_is_not_lost_in_silence(tasks: Path) -> None:
-    package, _ = written(tasks, "work_package_id: WP01\ndependencies: [[WP02], {a: 1}]\n")
-    assert package.dependencies == ("(list)", "(dict)")
+    package, _ = written(tasks, "work_package_id: WP01\nsubtasks: [[T001], {a: 1}]\n")
+    assert package.subtasks == ("(list)", "(dict)")
+    package, [finding] = written(tasks, "work_package_id: WP01\ndependencies: [[WP02], {a: 1}]\n")
+    assert package is None
+    assert finding.code == "WP_INVALID"
 
 
 def test_nesting_without_end_is_a_finding(tasks: Path) -> None:

@@ -82,6 +82,28 @@ def test_a_result_is_an_object_or_a_text(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    "text", ["a\x1b[2Jb", "a\x9b2Jb", "a\u202eb", "a\u2028b", "a\rb", "a\x85b", "a\udcffb", "a\u200bb"]
+)
+def test_nothing_that_is_printed_steers_a_terminal(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    report.show({}, text, as_json=False)
+    report.note(text)
+    report.leave(KittyError("CODE", text, text), PLUGINS, as_json=False)
+    report.leave(click.UsageError(text), PLUGINS, as_json=False)
+    for stream in capsys.readouterr():
+        assert stream.replace("\n", "").isprintable()
+        assert "\\u{" in stream
+
+
+def test_an_error_is_two_lines_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    error = KittyError("CODE", "what\nOTHER: this", "way\r\nand that")
+    assert report.leave(error, PLUGINS, as_json=False) == 1
+    assert capsys.readouterr().err == "CODE: what OTHER: this\n  way and that\n"
+    report.leave(error, PLUGINS, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["message"], told["hint"]) == ("what OTHER: this", "way and that")
+
+
 def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     report.note("halfway")
     assert capsys.readouterr() == ("", "halfway\n")

@@ -24,7 +24,7 @@ def show(call: Invocation) -> None:
     events = sorted(call.mission.ledger.events(), key=lambda event: (event.at, event.event_id))
     call.show(
         {"schema": SCHEMA, "mission_id": call.mission.mission_id, "events": call.mission.ledger.rows()},
-        "\n".join(f"{event.at:32}  {_told(event)}" for event in events),
+        "\n".join(f"{inert(event.at, prose=True):32}  {_told(event)}" for event in events),
     )
 
 
@@ -92,9 +92,13 @@ def _proof(call: Invocation) -> Verified:
 
 def _told(event: Event) -> str:
     if isinstance(event, Other):
-        return event.kind
-    actor = inert(actor_name(event.actor), prose=True)
+        return inert(event.kind)
+    wp_id, actor = inert(event.wp_id), inert(actor_name(event.actor), prose=True)
     if isinstance(event, Annotation):
-        said = inert(str(event.delta["note"]), prose=True) if "note" in event.delta else ", ".join(sorted(event.delta))
-        return f"{event.wp_id}  {actor}: {said}"
-    return f"{event.wp_id}  {event.from_lane} -> {event.to_lane}  {actor}{' (forced)' if event.force else ''}"
+        said = (
+            inert(str(event.delta["note"]), prose=True)
+            if "note" in event.delta
+            else ", ".join(map(inert, sorted(event.delta)))
+        )
+        return f"{wp_id}  {actor}: {said}"
+    return f"{wp_id}  {event.from_lane} -> {event.to_lane}  {actor}{' (forced)' if event.force else ''}"

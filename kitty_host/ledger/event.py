@@ -107,7 +107,7 @@ def decode(row: Any) -> Event:
     try:
         if kind is not None:
             if kind != "annotation":
-                raise BadRow(f"unknown kind {kind!r}")
+                raise BadRow(f"unknown kind {_shown(kind)}")
             delta = row["delta"]
             _must_be_texts(row)
             _must_be_foldable(delta)
@@ -122,7 +122,7 @@ def decode(row: Any) -> Event:
         source, target = row["from_lane"], row["to_lane"]
         for lane in (source, target):
             if not isinstance(lane, str) or lane not in ALL_LANES:
-                raise BadRow(f"unknown lane {lane!r}")
+                raise BadRow(f"unknown lane {_shown(lane)}")
         row["execution_mode"]
         _must_be_texts(row)
         _must_be_whole(row)
@@ -130,7 +130,7 @@ def decode(row: Any) -> Event:
             row["event_id"], row["wp_id"], source, target, row["at"], _actor(row["actor"]), row["force"], row
         )
     except KeyError as error:
-        raise BadRow(f"the key {error.args[0]!r} is missing") from error
+        raise BadRow(f"the key {_shown(error.args[0])} is missing") from error
 
 
 def _must_be_texts(row: Row) -> None:
@@ -180,6 +180,12 @@ def _listed(evidence: Row, name: str) -> list[Any]:
     if not isinstance(found, list):
         raise BadRow(f"evidence.{name} must be a list")
     return found
+
+
+def _shown(value: Any) -> str:
+    from kitty_host.inert import inert  # a row that cannot be read is rare
+
+    return inert(repr(value), prose=True)
 
 
 def _must_have(value: Any, name: str, *keys: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from kitty_host.api import Finding, KittyError
 from kitty_host.files import open_unlinked
 from kitty_host.git import Git
+from kitty_host.inert import inert
 from kitty_host.ledger.event import BadRow, Row, decode, event_id_of, parse
 from kitty_host.ledger.lines import LONGEST, Block, blocks, damaged, torn_bytes, whole_lines
 from kitty_host.ledger.log import FILE, Ledger
@@ -170,7 +171,7 @@ def _repeated(lines: list[Line], path: Path) -> Iterator[Spot]:
         else:
             finding = Finding(
                 "EVENT_ID_CONFLICT",
-                f"{place}: event {event_id_of(line.row)} says something else in line {known.number}",
+                f"{place}: event {_named(event_id_of(line.row))} says something else in line {known.number}",
                 "compare the two lines and take the wrong one out by hand",
                 "block",
                 FILE,
@@ -185,7 +186,7 @@ def _unsealed(lines: list[Line], places: dict[str, Line], path: Path) -> Iterato
             # Ids ascend where nothing was merged, so this is where it stood, or near it.
             later = next((line for line in lines if event_id_of(line.row) > problem.event_id), None)
             where = f"before line {later.number} (byte {later.offset})" if later else "at the end"
-            what = f"{path}: event {problem.event_id}, which the seal {problem.seal} names, is gone {where}"
+            what = f"{path}: event {_named(problem.event_id)}, which the seal {problem.seal} names, is gone {where}"
             yield problem.event_id, _gone(what, *(later[1:] if later else ()))
         else:
             line = places[problem.event_id]
@@ -200,7 +201,7 @@ def _forgotten(ledger: Ledger, git: Git, places: dict[str, Line]) -> Iterator[tu
         if row is not None:
             known = places.get(name_of(row))
             if known is None:
-                what = f"line {number} (byte {offset}) of {ledger.ref}, event {event_id_of(row)}, is gone"
+                what = f"line {number} (byte {offset}) of {ledger.ref}, event {_named(event_id_of(row))}, is gone"
                 yield name_of(row), _gone(what, number, offset)
             elif known.row != row:
                 yield name_of(row), _changed(ledger.live, known, f"it is not what {ledger.ref} has")
@@ -215,7 +216,7 @@ def _gone(what: str, line: int | None = None, byte: int | None = None) -> Spot:
 def _changed(path: Path, line: Line, what: str) -> Spot:
     finding = Finding(
         "LEDGER_CHANGED",
-        f"{path}, line {line.number} (byte {line.offset}), event {event_id_of(line.row)}: {what}",
+        f"{path}, line {line.number} (byte {line.offset}), event {_named(event_id_of(line.row))}: {what}",
         "bring it back: kitty ledger repair --from-checkpoint",
         "block",
         FILE,
@@ -246,7 +247,7 @@ def _history(git: Git, revisions: Sequence[str], path: str) -> Iterator[Spot]:
                 row: Any = _row_of(line) or {}
                 yield _gone(
                     f"commit {commit[:12]} lacks {len(lost)} of the ledger's lines that its parent {parent[:12]} has, the first "
-                    f"being line {number} (event {event_id_of(row)})"
+                    f"being line {number} (event {_named(event_id_of(row))})"
                 )
 
 
@@ -276,3 +277,8 @@ def _contents(git: Git, commits: Sequence[str], path: str) -> dict[str, bytes]:
     named = {commit: line.split(" ")[0] for commit, line in zip(commits, blobs, strict=True) if line.endswith(" blob")}
     read = {blob: git.run("cat-file", "blob", blob).stdout for blob in set(named.values())}
     return {commit: read[blob] for commit, blob in named.items()}
+
+
+def _named(event_id: object) -> str:
+    """An event as a seal calls it, by id or `#` and digest; whoever wrote the row chose the id."""
+    return f"#{inert(event_id[1:])}" if isinstance(event_id, str) and event_id[:1] == "#" else inert(str(event_id))

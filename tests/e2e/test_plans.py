@@ -215,6 +215,12 @@ def test_a_plan_becomes_the_mission_that_one_reads_in_it(project: Project, name:
     finalized = project.kitty("finalize", "--json")
     assert finalized.exit_code == 0, finalized
     mission = the_mission(project)
+    whole = [wp_id for wp_id, (_, _, owned, _) in expected.packages.items() if not owned]
+    assert made.json["everything"] == whole
+    told = [one for one in finalized.json["findings"] if one["code"] == "OWNED_FILES_EVERYTHING"]
+    assert [one["message"].partition(" may ")[0] for one in told] == (
+        [", ".join(whole)] if whole and len(expected.packages) > 1 else []
+    )
     assert mission.title == expected.title
     assert mission.package_findings == []
     found = {
@@ -289,6 +295,18 @@ def test_a_plan_that_goes_in_a_circle_is_taken_in_and_no_mission_is_made(project
     assert project.kitty("intake", "tasks.json", "--force").exit_code == 0
     assert project.kitty("mission", "create", "demo", "--from-brief").exit_code == 0
     assert project.kitty("finalize").exit_code == 0
+
+
+def test_of_a_brief_that_was_changed_no_mission_is_made(project: Project) -> None:
+    project.write("plan.md", "# Move to the new server\n")
+    assert project.kitty("intake", "plan.md").exit_code == 0
+    path = project.root / ".kittify/mission-brief.md"
+    path.write_bytes(path.read_bytes().replace(b"new", b"old"))
+    before = project.snapshot()
+    refused = project.kitty("mission", "create", "demo", "--from-brief", "--json")
+    assert refused.code == "INTAKE_BRIEF_TAMPERED"
+    assert "the SHA-256 of the text is " in refused.json["message"]
+    assert project.snapshot() == before
 
 
 def test_the_demo_takes_a_plan_with_tasks_too(project: Project) -> None:

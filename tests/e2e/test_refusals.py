@@ -114,3 +114,19 @@ def test_a_mission_that_has_to_be_named(approved: Walk) -> None:
     assert (done.exit_code, done.code) == (1, "MISSION_REQUIRED")
     assert approved.mission in done.json["hint"].rpartition(": ")[2].split(", ")
     lands(approved)
+
+
+def test_a_landing_that_would_stop_is_no_candidate_for_an_acceptance_and_its_way_on_can_be_typed(
+    approved: Walk,
+) -> None:
+    (tree,) = (approved.project.root / ".worktrees").iterdir()
+    approved.project.commit("wp01.txt", "late\n", where=tree)
+    for json in (["--json"], []):
+        done = approved.project.kitty("accept", "--agent", "grace", "--mission", approved.mission, *json)
+        assert done.exit_code == 1, done
+        hint = done.json["hint"] if json else done.stderr.splitlines()[-1]
+        assert f" --mission {approved.mission}" in hint
+    typed(approved.project, hint)
+    approved.review("WP01")
+    approved.kitty("accept", "--agent", "grace")
+    lands(approved)

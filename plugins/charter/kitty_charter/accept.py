@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-import click
 
 from kitty_charter.gates import run_gates
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
-from kitty_host.inert import inert
+from kitty_host.inert import CUT, inert, visible
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import ACCEPTED, Row, encode, envelope
 from kitty_host.mission import Mission
 from kitty_host.records import Candidate, Gate
+from kitty_host.report import note
 from kitty_host.state import State
+
+_LONGEST = 2000
 
 
 @command("accept", mission=True, agent=True)
@@ -66,13 +68,12 @@ def _refuse(call: Invocation, gates: list[Gate]) -> None:
     red = [gate for gate in gates if not gate.ok]
     if red:
         if not call.json:
-            click.echo("\n".join(map(_line, gates)), err=True)
+            note("\n".join(map(_line, gates)))
         names = ", ".join(inert(gate.name, prose=True) for gate in red)
-        reason = inert(red[0].reason, prose=True)
         raise KittyError(
             "GATE_FAILED",
             f"{len(red)} of {len(gates)} gates failed: {names}",
-            f"mend this and run kitty accept again: {reason}",
+            f"mend this and run kitty accept again: {_reason(red[0])}",
             gates=told,
         )
 
@@ -96,4 +97,10 @@ def _checkpoint(mission: Mission) -> None:
 
 def _line(gate: Gate) -> str:
     name = f"  {'ok ' if gate.ok else 'RED'}  {inert(gate.name, prose=True)}"
-    return f"{name}: {inert(gate.reason, prose=True)}" if gate.reason else name
+    return f"{name}: {_reason(gate)}" if gate.reason else name
+
+
+def _reason(gate: Gate) -> str:
+    """In one line and not encoded: a reason has commands in it, which are there to be typed."""
+    said = " ".join(visible(gate.reason, lines=False).split())
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}{CUT}"

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from kitty_charter.matrix import NAMES, problems
+from kitty_host.inert import inert
 from kitty_host.ledger.machine import SETTLED
 from kitty_host.plugins import Plugins
 from kitty_host.records import Candidate, Gate
@@ -60,7 +61,7 @@ def _judged(plugin: str, gate: Any) -> Gate:
 def _packages_approved(candidate: Candidate) -> Gate:
     state = State.load(candidate.mission)
     lanes = {wp_id: state.shown_lane(wp_id) for wp_id in state.wp_ids()}
-    open_ones = [f"{wp_id} is {lane}" for wp_id, lane in lanes.items() if lane not in SETTLED]
+    open_ones = [f"{inert(wp_id)} is {lane}" for wp_id, lane in lanes.items() if lane not in SETTLED]
     reason = "; ".join(open_ones) if lanes else "the mission has no work package"
     settled = bool(lanes) and not open_ones
     return Gate("packages-approved", settled, "" if settled else reason, commit=candidate.tip)

@@ -27,7 +27,7 @@ from attrs import evolve
 
 from kitty_host.api import KittyError
 from kitty_host.config import parse_yaml
-from kitty_host.files import TEMPORARY_PREFIX, atomic_write, disk_errors, lock, make_directory
+from kitty_host.files import TEMPORARY_PREFIX, atomic_write, lock
 from kitty_host.inert import UNTRUSTED, fenced, inert
 from kitty_host.ledger.event import now
 from kitty_host.records import Brief, Source
@@ -40,12 +40,13 @@ SIDECAR = ".kittify/brief-source.yaml"
 _IGNORED = (BRIEF, SIDECAR, f".kittify/{TEMPORARY_PREFIX}*")
 _HEAD_ROOM = 1 << 16
 _SEAL = "pair_sha256"
+_AGAIN = "take the plan in again: kitty intake SOURCE --force"
 
 
 def require_room(repo: Repo, *, force: bool) -> None:
     """Errors: `INTAKE_BRIEF_EXISTS`, unless `force`."""
     if not force and os.path.lexists(repo.root / BRIEF):
-        hint = "look at it with: kitty brief; replace it with --force"
+        hint = "look at it with: kitty brief; replace it with: kitty intake SOURCE --force"
         raise KittyError("INTAKE_BRIEF_EXISTS", f"there is a brief already: {BRIEF}", hint)
 
 
@@ -106,16 +107,20 @@ def envelope(name: str, moment: str, body: bytes) -> bytes:
     return head.encode() + fenced(body)
 
 
+def _text(content: bytes, *, sealed: bool) -> bytes:
+    """What a brief file says was taken in."""
+    if not sealed:
+        # As spec-kitty writes it: the text follows the comments and an empty line.
+        return content.split(b"\n", 3)[-1]
+    fence, _, rest = content.split(b"\n\n", 2)[-1].partition(b"text\n")
+    return rest[: -len(fence) - 2]
+
+
 def _body(content: bytes, record: Mapping[str, Any]) -> bytes | None:
     """The body of a brief file, if it is the file that a record speaks of."""
-    if _SEAL not in record:
-        # As spec-kitty writes it: the text follows the comments and an empty line.
-        body = content.split(b"\n", 3)[-1]
-    elif record[_SEAL] == _seal(record, content):
-        fence, _, rest = content.split(b"\n\n", 2)[-1].partition(b"text\n")
-        body = rest[: -len(fence) - 2]
-    else:
+    if _SEAL in record and record[_SEAL] != _seal(record, content):
         return None
+    body = _text(content, sealed=_SEAL in record)
     return body if _sha256(body) == record.get("brief_hash") else None
 
 
@@ -124,7 +129,7 @@ def _stored(repo: Repo) -> tuple[dict[str, Any], bytes] | None:
     seen = None
     while (content := _read(repo, BRIEF)) is not None:
         sidecar = _read(repo, SIDECAR)
-        record: Any = parse_yaml(sidecar or b"", repo.root / SIDECAR, code="INTAKE_BRIEF_TAMPERED")
+        first = record = _parsed(repo, sidecar)
         while isinstance(record, dict):
             previous = record.pop("previous", None)
             body = _body(content, record)
@@ -132,10 +137,31 @@ def _stored(repo: Repo) -> tuple[dict[str, Any], bytes] | None:
                 return record, body
             record = previous
         if (content, sidecar) == seen:
-            message = f"{BRIEF} is not what {SIDECAR} says was taken in"
-            raise KittyError("INTAKE_BRIEF_TAMPERED", message, "take the plan in again: kitty intake SOURCE --force")
+            raise _tampered(content, first if isinstance(first, dict) else {})
         seen = (content, sidecar)
     return None
+
+
+def _parsed(repo: Repo, sidecar: bytes | None) -> Any:
+    try:
+        return parse_yaml(sidecar or b"", repo.root / SIDECAR, code="INTAKE_BRIEF_TAMPERED")
+    except KittyError as error:
+        message = f"nothing tells what was taken in: {error.message}"
+        raise KittyError("INTAKE_BRIEF_TAMPERED", message, _AGAIN, cause=error.message) from error
+
+
+def _tampered(content: bytes, record: Mapping[str, Any]) -> KittyError:
+    """`INTAKE_BRIEF_TAMPERED`, with the two hashes that differ: of the text, else of the pair."""
+    sealed = _SEAL in record
+    hashes = {"text": (_sha256(_text(content, sealed=sealed)), record.get("brief_hash"))}
+    if sealed:
+        hashes["pair"] = (_seal(record, content), record[_SEAL])
+    what = next(one for one in reversed(hashes) if one == "text" or hashes["text"][0] == hashes["text"][1])
+    found, kept = hashes[what][0], str(hashes[what][1] or "none")
+    message = (
+        f"{BRIEF} is not what {SIDECAR} says was taken in: the SHA-256 of the {what} is {found}, and was {inert(kept)}"
+    )
+    return KittyError("INTAKE_BRIEF_TAMPERED", message, _AGAIN, hash_of=what, found=found, expected=kept)
 
 
 def _previous(repo: Repo) -> dict[str, Any] | None:
@@ -172,14 +198,14 @@ def _require_writable(repo: Repo, root: Path, source: Source, body: bytes) -> No
 def _ignore(repo: Repo) -> None:
     """Have Git ignore the pair also where `.gitignore` does not list it."""
     done = repo.git.run("check-ignore", "--no-index", *_IGNORED, ok=(0, 1, 128))
-    known = done.stdout.decode().splitlines()
-    missing = [f"/{one}" for one in _IGNORED if one not in known]
+    ignored = done.stdout.decode().splitlines()
+    missing = [f"/{one}" for one in _IGNORED if one not in ignored]
     # 128: `.kittify` is a link, and Git does not look behind it.
     if missing and done.returncode != 128:
-        exclude = repo.common / "info" / "exclude"
-        make_directory(exclude.parent)
-        with disk_errors(exclude), exclude.open("a", encoding="utf-8") as stream:
-            stream.write("\n".join(["", *missing, ""]))
+        # Half of a rule would be another rule. Where the file is a link it stays one.
+        exclude = Path(os.path.realpath(repo.common / "info" / "exclude"))
+        known = exclude.read_bytes() if exclude.exists() else b""
+        atomic_write(exclude, known + "\n".join(["", *missing, ""]).encode())
 
 
 def _yaml(record: Mapping[str, Any]) -> bytes:

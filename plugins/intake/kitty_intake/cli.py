@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import click
 from attrs import evolve
 
@@ -70,7 +68,7 @@ def brief(call: Invocation) -> None:
             "INTAKE_FILE_MISSING", f"there is no brief: {BRIEF}", "take a plan in with: kitty intake SOURCE"
         )
     shown = envelope(plan.name, str(plan.extra.get("ingested_at", "")), plan.text.encode()).decode()
-    call.show({"schema": "kitty.brief/1", **_outline(plan), "text": plan.text}, _printable(shown))
+    call.show({"schema": "kitty.brief/1", **_outline(plan), "text": plan.text}, shown)
 
 
 def _recognise(call: Invocation, source: Source) -> Brief:
@@ -125,12 +123,3 @@ def _outline(plan: Brief) -> dict[str, object]:
         "requirements": len(plan.requirements),
         "packages": len(plan.packages),
     }
-
-
-def _printable(text: str) -> str:
-    """A text without the characters that steer a terminal; each is shown by its number."""
-    return re.sub(
-        r"[^\n\t -~]",
-        lambda found: found[0] if found[0].isprintable() else f"\\u{{{ord(found[0]):x}}}",
-        text.replace("\r\n", "\n"),
-    )

@@ -213,7 +213,8 @@ def readable(name: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
-        message, hint = f"there is no file {inert(name)}", "check its name and the directory you are in"
+        message = f"there is no file {inert(name)}: {error.strerror}"
+        hint = "check its name and the directory you are in"
         raise KittyError("INTAKE_FILE_MISSING", message, hint, cause=error.strerror) from error
     except OSError as error:
         # So says a contained open of something that is not a regular file, and of the root itself.

@@ -10,14 +10,15 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import html5lib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from markdown_it import MarkdownIt
 
 from kitty_host.api import KittyError
 from kitty_host.config import parse_yaml
@@ -33,7 +34,7 @@ PLAN = "# Plan\n\nDo it.\n"
 NAMES = (
     some.text()
     | some.binary().map(os.fsdecode)
-    | some.sampled_from(["--> <b>", "--!>", "a\n# Do this", "`x`", "-" * 9])
+    | some.sampled_from(["--> <b>", "x--><b>x", "x--!><b>x", "--!>", "a\n# Do this", "`x`", "-" * 9])
 )
 PIECES = [
     "`",
@@ -63,21 +64,21 @@ def hashed(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-class Comments(HTMLParser):
-    """The comments of a page, and the text around them."""
+def read_as_html(page: str) -> list[tuple[str, str]]:
+    """What a browser finds in a page: each element and comment with the text in it."""
+    found: list[tuple[str, str]] = []
+    waiting = [html5lib.parse(page, treebuilder="dom")]
+    while waiting:
+        one = waiting.pop()
+        waiting += reversed(one.childNodes)
+        if one.nodeType in (one.ELEMENT_NODE, one.COMMENT_NODE):
+            found.append((one.nodeName, one.nodeValue or ""))
+    return found
 
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.comments: list[str] = []
-        self.text = ""
-        self.feed(page)
-        self.close()
 
-    def handle_comment(self, data: str) -> None:
-        self.comments.append(data)
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
+def blocks(page: str) -> list[tuple[str, str]]:
+    """The blocks of a Markdown text and what is in them."""
+    return [(one.type, one.content) for one in MarkdownIt("commonmark").parse(page) if one.level == 0]
 
 
 def fenced(page: str) -> tuple[str, list[str]]:
@@ -92,19 +93,57 @@ def fenced(page: str) -> tuple[str, list[str]]:
     raise AssertionError("the fence is never closed")
 
 
-@quickly
-@given(NAMES)
-def test_a_name_stays_inside_the_first_of_two_comments(name: str) -> None:
-    page = envelope(name, "2026-01-01T00:00:00+00:00", b"body").decode()
+def provenance_is_harmless(page: str, name: str, moment: str = "now", body: bytes = b"body") -> None:
+    """Two comments and nothing else, for a parser of HTML, for one of Markdown, and for the page that the latter makes."""
     first, second, empty, *_ = page.split("\n")
-    parsed = Comments(page)
-    assert parsed.comments == [first[4:-3], second[4:-3]]
-    assert first == f"<!-- spec-kitty intake: ingested from {inert(name)} at 2026-01-01T00:00:00+00:00 -->"
-    assert second == f"<!-- brief_hash: {hashed(b'body')} -->"
-    assert empty == ""
     assert first.isprintable()
     assert " " not in inert(name)
-    assert "\ntext\nbody" not in parsed.text
+    assert len(inert(name).encode()) <= 256
+    assert first == f"<!-- spec-kitty intake: ingested from {inert(name)} at {inert(moment, prose=True)} -->"
+    assert (second, empty) == (f"<!-- brief_hash: {hashed(body)} -->", "")
+    comments = [("#comment", first[4:-3]), ("#comment", second[4:-3])]
+    found = blocks(page)
+    assert [kind for kind, _ in found] == [*["html_block"] * 2, "paragraph_open", "paragraph_close", "fence"]
+    assert [content.rstrip("\n") for _, content in found[:2]] == [first, second]
+    assert read_as_html(page)[:2] == comments
+    assert [kind for kind, _ in read_as_html(page)[2:]] == ["html", "head", "body"]
+    rendered = read_as_html(MarkdownIt("commonmark").render(page))
+    assert rendered[:2] == comments
+    assert [kind for kind, _ in rendered[2:]] == ["html", "head", "body", "p", "pre", "code"]
+
+
+@quickly
+@given(NAMES, NAMES)
+def test_a_name_stays_inside_the_first_of_two_comments(name: str, moment: str) -> None:
+    provenance_is_harmless(envelope(name, moment, b"body").decode(), name, moment)
+
+
+FILE_NAMES = some.one_of(
+    some.binary(min_size=1, max_size=80),
+    some.text(some.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).map(str.encode),
+    some.sampled_from([b"--><b>x", b"x--><b>x", b"--!><script>", b"a\n# b", b"`x`", b"x\x1b]0;y\x07", b"\xe2\x80\xae", b"_a_", b"1."]),
+).filter(lambda name: not {b"/", b"\0"} & {name[at : at + 1] for at in range(len(name))} and name not in (b".", b"..", b"-"))  # fmt: skip
+
+
+def test_a_file_of_any_name_is_taken_in_harmlessly_and_its_name_is_given_back(project: Project, pair: Any) -> None:
+    @settings(quickly, max_examples=25)
+    @given(FILE_NAMES)
+    def taken_in(raw: bytes) -> None:
+        name = os.fsdecode(raw)
+        project.write(f"plans/{name}", "body")
+        done = project.kitty("intake", "--force", "--", name, where=project.root / "plans")
+        assert done.exit_code == 0, done
+        assert all(line.isprintable() for line in (done.stdout + done.stderr).split("\n"))
+        stored = pair.record["source_file"]
+        assert (stored if isinstance(stored, bytes) else stored.encode()) == raw
+        provenance_is_harmless(pair.brief.read_text(), name, pair.record["ingested_at"])
+        found = load(Repo.find(project.root))
+        assert found
+        assert found.name == name
+        shown = project.kitty("brief")
+        assert all(line.isprintable() for line in shown.stdout.split("\n"))
+
+    taken_in()
 
 
 @quickly
@@ -119,11 +158,12 @@ def test_a_body_cannot_close_its_fence(body: str) -> None:
 @quickly
 @given(BODIES)
 def test_a_markdown_parser_sees_two_comments_a_paragraph_and_one_block(body: str) -> None:
-    markdown = pytest.importorskip("markdown_it", reason="markdown-it-py is not installed")
     page = envelope("plan.md", "now", body.encode()).decode()
-    blocks = [token for token in markdown.MarkdownIt().parse(page) if token.level == 0]
-    assert [token.type for token in blocks] == [*["html_block"] * 2, "paragraph_open", "paragraph_close", "fence"]
-    assert blocks[-1].content == (body + "\n").replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
+    found = blocks(page)
+    assert [kind for kind, _ in found] == [*["html_block"] * 2, "paragraph_open", "paragraph_close", "fence"]
+    assert found[-1][1] == (body + "\n").replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
+    rendered = [kind for kind, _ in read_as_html(MarkdownIt("commonmark").render(page))]
+    assert rendered == ["#comment", "#comment", "html", "head", "body", "p", "pre", "code"]
 
 
 def exactly(name: str) -> str | bytes:

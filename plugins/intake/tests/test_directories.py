@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,38 +169,6 @@ def test_a_directory_of_very_many_files_is_refused(project: Project, monkeypatch
     refused(project, "INTAKE_EMPTY", "plans")
     project.write("plans/more.png", b"x")
     refused(project, "INTAKE_TOO_LARGE", "plans")
-
-
-def test_a_file_that_is_swapped_for_a_link_never_leads_outside(project: Project) -> None:
-    project.write("secret/b.md", "secret", where=project.root.parent)
-    for name in ("a.md", "sub/b.md", "z.md"):
-        project.write(f"plans/{name}", "inside")
-    place, aside, link = (project.root / name for name in ("plans/sub", "aside", "link"))
-    link.symlink_to(project.root.parent / "secret")
-    repo = Repo.find(project.root)
-    root, stop, seen = intake_root(repo), threading.Event(), set()
-
-    def swap() -> None:
-        while not stop.is_set():
-            place.rename(aside)
-            link.rename(place)
-            place.rename(link)
-            aside.rename(place)
-
-    racer = threading.Thread(target=swap)
-    racer.start()
-    try:
-        for _ in range(500):
-            try:
-                seen.add(read_directory(repo, root, project.root, "plans").content)
-            except KittyError as error:
-                seen.add(error.code)
-    finally:
-        stop.set()
-        racer.join()
-    assert not [one for one in seen if isinstance(one, bytes) and b"secret" in one]
-    assert any(isinstance(one, bytes) for one in seen), seen
-    assert {one for one in seen if isinstance(one, str)} <= {"INTAKE_PATH_ESCAPE", "INTAKE_FILE_MISSING"}
 
 
 def test_a_pair_of_a_directory_is_verified_like_any_other(project: Project, feature: Path, pair: Any) -> None:

@@ -8,6 +8,7 @@ from kitty_host.api import KittyError
 from kitty_host.command import Invocation
 from kitty_host.coordination import ADOPTED, Copy
 from kitty_host.files import atomic_write
+from kitty_host.inert import inert
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import envelope
 from kitty_host.ledger.lines import whole_lines
@@ -44,7 +45,7 @@ def adopt(call: Invocation) -> None:
     text = [
         f"{mine.slug} is in this checkout now: {counted(rows, 'row')} and {counted(len(files), 'file')} came along."
     ]
-    text += [f"differs, and stays as it is here: {name}" for name in different]
+    text += [f"differs, and stays as it is here: {inert(name)}" for name in different]
     text += [f"Commit it: git add {call.repo.relative(mine.directory)} && git commit -m 'Adopt {mine.slug}'"]
     call.show({**payload, "adopted": True, "rows": rows, "files": files, "different": different}, "\n".join(text))
 

@@ -10,6 +10,7 @@ import click
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
 from kitty_host.files import atomic_write
+from kitty_host.inert import inert
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import envelope
 from kitty_host.mission import META, Mission
@@ -51,7 +52,7 @@ def tasks(call: Invocation) -> None:
     if known and not call.mission.packages:
         raise KittyError(
             "PLAN_ELSEWHERE",
-            f"the files of {', '.join(known)} are not in this checkout",
+            f"the files of {', '.join(map(inert, known))} are not in this checkout",
             f"go to the commit that has them: git switch {call.mission.target}",
         )
     if not call.mission.packages and not call.mission.package_findings:

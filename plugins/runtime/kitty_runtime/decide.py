@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from kitty_host.inert import inert
 from kitty_host.lanes import lane_ids
 from kitty_host.ledger.event import ACCEPTED, Other
 from kitty_host.ledger.machine import BLOCKED, CLAIMED, FOR_REVIEW, GENESIS, IN_PROGRESS, IN_REVIEW, PLANNED, SETTLED
@@ -48,7 +49,7 @@ def decide(state: State) -> Decision:
             # What was accepted may not be what is there any more.
             position = Position(ACCEPT)
         return _go(state, position, notes=f"the step {step} failed before: look at what happened and try another way")
-    reason = f"{state.agent} reported that {step}{f' of {wp_id}' if wp_id else ''} is blocked"
+    reason = f"{inert(state.agent, prose=True)} reported that {step}{f' of {wp_id}' if wp_id else ''} is blocked"
     return _decision(state, "blocked", step, wp_id, reason=reason, guard_failures=position.obstacles or (reason,))
 
 
@@ -108,7 +109,7 @@ def _untasked(state: State) -> list[str]:
     if not lacking:
         lanes = lane_ids(state.mission)
         unopened = [one.wp_id for one in state.packages if state.lane(one.wp_id) == GENESIS or one.wp_id not in lanes]
-        lacking = [f"{', '.join(unopened)} not opened for work: kitty finalize"] if unopened else []
+        lacking = [f"{', '.join(map(inert, unopened))} not opened for work: kitty finalize"] if unopened else []
     return lacking
 
 
@@ -164,7 +165,9 @@ def _holds(state: State, package: Package) -> bool:
 
 def _why_not(state: State, package: Package, lane: str) -> str | None:
     if lane not in (PLANNED, BLOCKED):
-        return f"{package.wp_id} is {lane} with {implementer(state, package.wp_id) or 'somebody else'}"
+        return (
+            f"{package.wp_id} is {lane} with {inert(implementer(state, package.wp_id), prose=True) or 'somebody else'}"
+        )
     for finding in dependencies_missing(state, package):
         return finding.message
     busy = occupied(state, package)

@@ -38,7 +38,7 @@ def finalize(call: Invocation, check: bool) -> None:
     if not check:
         _write(call, mission, lanes)
     for finding in findings:
-        note(f"{finding.code}: {finding.message}")
+        note(f"{finding.code}: {finding.message}" + f"\n  {finding.hint}" * bool(finding.hint))
     rows = [{"lane_id": lane.lane_id, "wp_ids": lane.wp_ids, "depends_on": lane.depends_on} for lane in lanes.lanes]
     text = [f"{lane.lane_id:14} {', '.join(lane.wp_ids)}{_after(lane.depends_on)}" for lane in lanes.lanes]
     text += [f"{one['wp_a']} and {one['wp_b']} share a lane: {one['evidence']}" for one in lanes.collapses]
@@ -115,6 +115,17 @@ def _findings(mission: Mission) -> list[Finding]:
                     "OWNED_FILES_OUTSIDE", f"{package.wp_id} owns {inert(bad[0])}", "name paths inside the repository"
                 )
             )
+    everything = [one.wp_id for one in mission.packages if "**" in one.owned_files and not one.planning]
+    if everything and len(mission.packages) > 1:
+        shown = ", ".join(everything[:9]) + ", …" * (len(everything) > 9)
+        findings.append(
+            Finding(
+                "OWNED_FILES_EVERYTHING",
+                f"{shown} may change any file (**), so all packages are in one lane and are worked on one after the other",
+                "to work side by side name the files of each under owned_files, and run: kitty finalize",
+                "warn",
+            )
+        )
     for artefact in (SPEC, PLAN):
         findings += [
             Finding("ARTEFACT_INCOMPLETE", line, f"kitty {artefact.phase.lower()}", "warn")

@@ -114,7 +114,8 @@ def create(
     told = [f"Mission {name} will land on {target}."]
     if planned:
         told += _told(planned)
-        payload |= {"packages": list(planned.wp_ids.values()), "settled": planned.settled, "unknown": planned.unknown}
+        payload |= {"packages": list(planned.wp_ids.values()), "settled": planned.settled}
+        payload |= {"unknown": planned.unknown, "everything": planned.shared}
     call.show(payload, "\n".join([*told, "Next: kitty specify"]))
 
 
@@ -230,11 +231,10 @@ def show(call: Invocation) -> None:
         "open": state.is_open,
         "findings": [finding._asdict() for finding in one.package_findings],
     }
+    shown = {**payload, "type": inert(one.type), "target": inert(one.target)}
     call.show(
         payload,
-        "\n".join(
-            f"{key:11} {payload[key]}" for key in ("slug", "mission_id", "title", "type", "target", "dir", "open")
-        ),
+        "\n".join(f"{key:11} {shown[key]}" for key in ("slug", "mission_id", "title", "type", "target", "dir", "open")),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from kitty_host.command import Invocation, command
+from kitty_host.inert import inert
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, annotation
 from kitty_host.ledger.machine import APPROVED, CANCELED, CLAIMED, FOR_REVIEW, IN_PROGRESS, IN_REVIEW, lane_named
@@ -85,7 +86,7 @@ def mark_status(call: Invocation, ids: tuple[str, ...], status: str) -> None:
         call.mission,
         lambda _: [annotation(wp_id, {"subtasks": told}, actor=actor) for wp_id, told in wanted.items()],
     )
-    lines = [f"{wp_id}: {', '.join(told)} {status}" for wp_id, told in wanted.items()]
+    lines = [f"{wp_id}: {', '.join(map(inert, told))} {status}" for wp_id, told in wanted.items()]
     call.show({"schema": "kitty.mark-status/1", "subtasks": wanted}, "\n".join(lines))
 
 
@@ -97,8 +98,8 @@ def _subtasks(call: Invocation, text: str) -> tuple[Package, list[str]]:
         return package, [one for one in package.subtasks if one.upper() == name.upper()]
     if not package_id(name).startswith("WP"):
         raise refuse(
-            f"there is no subtask {name}",
-            f"there are: {', '.join(sorted(by_subtask)) or 'none'}",
+            f"there is no subtask {inert(name)}",
+            f"there are: {', '.join(map(inert, sorted(by_subtask))) or 'none'}",
             ids=sorted(by_subtask),
         )
     package = call.mission.package(name)

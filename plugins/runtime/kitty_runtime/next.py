@@ -11,7 +11,7 @@ import click
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
 from kitty_host.files import atomic_write
-from kitty_host.inert import inert
+from kitty_host.inert import inert, pattern
 from kitty_host.ledger.event import STEP_ANSWERED, STEP_ISSUED, Row, envelope, new_id
 from kitty_host.records import Decision
 from kitty_host.state import State
@@ -117,7 +117,7 @@ def _placed(call: Invocation, decision: Decision) -> Decision:
     package = call.mission.package(decision.wp_id)
     workspace = call.plugins.first("kitty_find_workspace", package=package, mission=call.mission)
     if package.planning:
-        note = f"work in the canonical checkout, {call.repo.root}, on: {', '.join(package.owned_files)}"
+        note = f"work in the canonical checkout, {call.repo.root}, on: {', '.join(map(pattern, package.owned_files))}"
         return decision._replace(notes="; ".join(filter(None, [decision.notes, note])))
     return decision._replace(workspace_path=str(workspace.path) if workspace and workspace.path else None)
 
@@ -135,7 +135,7 @@ def _prompt(call: Invocation, decision: Decision) -> str:
     if decision.wp_id:
         package = call.mission.package(decision.wp_id)
         lines += [f"Work package: {package.wp_id}, {inert(package.title, prose=True)}"]
-        lines += [f"Owned files: {', '.join(package.owned_files)}"]
+        lines += [f"Owned files: {', '.join(map(pattern, package.owned_files))}"]
         lines += [f"Its description: {call.mission.directory / package.path}", ""]
     from kitty_host.governance import plugin_sections
     from kitty_host.records import Charter

@@ -106,10 +106,10 @@ def _told(row: dict[str, Any]) -> str:
     counts = f"{progress['done']} of {progress['total']} done{f', {waiting} approved' if waiting else ''}"
     lines = [f"{row['slug']}: {row['title']}", f"  [{bar:.<20}] {progress['percent']} %  {counts}"]
     for package in row["packages"]:
-        after = f"  after {', '.join(package['depends_on'])}" if package["depends_on"] else ""
+        after = f"  after {', '.join(map(inert, package['depends_on']))}" if package["depends_on"] else ""
         who = f"  {package['agent']}" if package["agent"] else ""
         lines.append(
-            f"  {package['wp_id']}  {package['lane']:12} {package['lane_id'] or '-':14} {package['title']}{who}{after}"
+            f"  {inert(package['wp_id'])}  {package['lane']:12} {package['lane_id'] or '-':14} {package['title']}{who}{after}"
         )
     lines += [f"  {finding['code']}: {finding['message']}" for finding in row["findings"]]
     lines += _foretold(row["forecast"]) if row["forecast"] else []
