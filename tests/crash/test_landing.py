@@ -77,7 +77,7 @@ def python(whole: Whole) -> str:
 
 
 MARKS: dict[str, Callable[[Whole], Point]] = {
-    "the candidate is being built": lambda whole: nth(whole, "git commit-tree", "link", 0),
+    "the candidate is being built": lambda whole: nth(whole, "git unpack-objects", "link", 0),
     "the journal is half there": lambda whole: nth(
         whole, python(whole), "write", 0, torn=True, after=journalled(whole) - 1
     ),
