@@ -166,7 +166,7 @@ def test_the_target_moved_on_after_the_kill(sweep: Sweep) -> None:
 
 def test_a_status_says_that_a_landing_is_unfinished(sweep: Sweep) -> None:
     points, _ = sweep.whole()
-    for number in range(points - 60, points, 5):
+    for number in range(points - 60, points, 12):
         sweep.kill_at(number)
         said = sweep.yard.project.kitty("merge", "--status", "--json", "--mission", sweep.yard.mission.slug).json
         begun = {

@@ -225,11 +225,11 @@ def test_twenty_notes_at_once_are_twenty_notes(road: Road) -> None:
     road.planned()
     before = {path: path.read_bytes() for path in road.mission.directory.rglob("*.md")}
     command = [sys.executable, "-m", "kitty_host", "note", "WP01", "--agent", "ada"]
-    running = [subprocess.Popen([*command, f"note {number}"], cwd=road.project.root) for number in range(20)]
+    running = [subprocess.Popen([*command, f"note {number}"], cwd=road.project.root) for number in range(40)]
     assert {process.wait(120) for process in running} == {0}
     known = road.state.package_state("WP01")
     assert known is not None
-    assert sorted(known.slots["notes"]) == sorted(f"note {number}" for number in range(20))
+    assert sorted(known.slots["notes"]) == sorted(f"note {number}" for number in range(40))
     assert {path: path.read_bytes() for path in before} == before
 
 
