@@ -221,7 +221,7 @@ def test_cancelling_and_reopening(road: Road) -> None:
 
 
 @pytest.mark.slow
-def test_twenty_notes_at_once_are_twenty_notes(road: Road) -> None:
+def test_forty_notes_at_once_are_forty_notes(road: Road) -> None:
     road.planned()
     before = {path: path.read_bytes() for path in road.mission.directory.rglob("*.md")}
     command = [sys.executable, "-m", "kitty_host", "note", "WP01", "--agent", "ada"]
