@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from conftest import Walk
 
@@ -80,14 +82,17 @@ def test_a_path_is_handed_over_as_the_hint_says(walk: Walk) -> None:
     assert walk.kitty("merge", "--preview").json["leases"] == []
 
 
-def test_the_status_with_a_warm_forecast_loads_nothing_heavy(walk: Walk) -> None:
+@pytest.mark.parametrize("question", ["status", "next"])
+def test_a_question_with_lanes_at_work_loads_nothing_heavy(walk: Walk, question: str) -> None:
     places = at_work(walk)
     walk.project.commit("wp01.txt", "one\n", where=places["WP01"])
     assert foretold(walk)["clean"] is True
-    script = "import sys\nfrom kitty_host.cli import run\nassert run(['status', '--json']) == 0\nprint(*sys.modules)\n"
+    script = (
+        f"import sys\nfrom kitty_host.cli import run\nassert run(['{question}', '--json']) == 0\nprint(*sys.modules)\n"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=walk.project.root, capture_output=True, text=True, check=True
     )
-    assert '"clean": true' in done.stdout
+    assert ('"clean": true' if question == "status" else str(places["WP01"])) in done.stdout
     heavy = {"attr", "cattrs", "ruamel.yaml", "importlib.metadata", "asyncio", "hashlib", "random", "msgspec", "shutil"}
     assert heavy.isdisjoint(done.stdout.splitlines()[-1].split())

@@ -20,9 +20,6 @@ from kitty_host.mission import Mission
 from kitty_host.packages import Package
 from kitty_host.records import Lane, Lanes, Workspace
 from kitty_host.state import State
-from kitty_merge import trees
-from kitty_merge.receipt import receipt
-from kitty_merge.worktrees import remove_half_made
 
 ENV_FILE = ".kitty-lane.env"
 DATABASE = "SPEC_KITTY_TEST_DB_NAME"
@@ -43,6 +40,9 @@ def allocate(package: Package, mission: Mission) -> Workspace:
     if lane.lane_id == PLANNING:
         base = base_for(mission, lanes, package, needed)
         return _planning(package, lane, base, repo.git.commit_of(f"refs/heads/{lane.branch}") or base)
+    # `kitty next` asks this module where a workspace is, all day; what only making one needs is loaded where it is needed.
+    from kitty_merge.worktrees import remove_half_made
+
     path = worktree_path(mission, lane.lane_id)
     with lock(repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees", sign=True):
         head = repo.git.commit_of(f"refs/heads/{lane.branch}")
@@ -125,6 +125,8 @@ def base_for(mission: Mission, lanes: Lanes, package: Package, needed: list[str]
         return planning_base(mission, lanes)
     base = tops[0]
     for commit in tops[1:]:
+        from kitty_merge import trees
+
         tree, conflicts = trees.merge(trees.beside(mission.repo, base), base, commit)
         if conflicts:
             raise _failed(
@@ -245,6 +247,8 @@ def _catch_up(there: Git, package: Package, state: State, lane: Lane) -> None:
     landing = state.last_other(LANDED, UNDONE)
     if landing is None or landing.kind == UNDONE:
         return
+    from kitty_merge.receipt import receipt
+
     head = there.out("rev-parse", "HEAD")
     landed = {one["lane_id"]: one["head"] for one in landing.row["payload"]["lanes"]}
     stored = receipt(state.mission, state) if landed.get(lane.lane_id) == head else None
