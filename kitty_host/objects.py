@@ -6,6 +6,7 @@ Objects never change, so what was read of them once may be remembered in `memo`,
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Hashable, Sequence
 from functools import cached_property
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from kitty_host.git import Git
 
 Kind = Literal["commit", "tree", "blob"]
+_VARIABLES = 20
+"""At most so many lines at the end of `git var -l` are no settings."""
+_IDENTITY = re.compile(r"[^\s<>][^<>]* <[^\s<>]+> \d+ [+-]\d{4}")
 _PACKED = {"commit": 1, "tree": 2, "blob": 3}
 
 
@@ -97,8 +101,16 @@ class Objects:
 
     @cached_property
     def _identities(self) -> tuple[str, str]:
-        """Author and committer, with the time of now."""
-        return self._git.out("var", "GIT_AUTHOR_IDENT"), self._git.out("var", "GIT_COMMITTER_IDENT")
+        """Author and committer, with the time of now. Errors: `GIT_FAILED` where nobody has said who that is."""
+        names = ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")
+        if all(self._git.settings.get(name) for name in ("user.name", "user.email")):
+            # Both at once, behind all settings.
+            told = dict(line.partition("=")[::2] for line in self._git.lines("var", "-l")[-_VARIABLES:])
+            author, committer = (told.get(name, "") for name in names)
+            if _IDENTITY.fullmatch(author) and _IDENTITY.fullmatch(committer):
+                return author, committer
+        # By its name Git refuses to guess.
+        return self._git.out("var", names[0]), self._git.out("var", names[1])
 
     def flush(self) -> None:
         """Write what was added, each synced, by one process. Errors: as `Git.run`."""

@@ -83,7 +83,10 @@ def test_a_path_is_handed_over_as_the_hint_says(walk: Walk) -> None:
 
 
 @pytest.mark.parametrize("question", ["status", "next"])
-def test_a_question_with_lanes_at_work_loads_nothing_heavy(walk: Walk, question: str) -> None:
+def test_a_question_with_lanes_at_work_loads_nothing_heavy(
+    walk: Walk, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KITTY_AGENT", "ada")
     places = at_work(walk)
     walk.project.commit("wp01.txt", "one\n", where=places["WP01"])
     assert foretold(walk)["clean"] is True

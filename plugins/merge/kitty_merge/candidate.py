@@ -22,7 +22,7 @@ from kitty_merge.graph import Graph
 from kitty_merge.heads import live_lanes, read_heads, require_target
 from kitty_merge.meeting import Step, steps
 from kitty_merge.own_records import is_record, record_path
-from kitty_merge.settlement import settlements
+from kitty_merge.settlement import joined
 from kitty_merge.ways import settle
 
 MERGE, SQUASH = "merge", "squash"
@@ -37,13 +37,12 @@ def build(mission: Mission) -> Candidate:
     found = read_heads(mission)
     old = require_target(mission, found)
     lanes = live_lanes(State.load(mission), found)
-    settled = settlements(mission)
     graph = Graph.read(git, [head for _, head in lanes], old)
     tip = old
     with engine_for(mission.repo) as engine:
         for number, step in enumerate(steps(git, graph, old, [head for _, head in lanes])):
             if step is not None:
-                tip = _chain(mission, engine, tip, lanes[number], lanes[:number], settled, step)
+                tip = _chain(mission, engine, tip, lanes[number], lanes[:number], found.settled, step)
     git.objects.flush()
     tree = _judged_tree(mission, tip)
     named = tuple((lane.lane_id, head) for lane, head in lanes)
@@ -71,7 +70,7 @@ def _chain(
     tip: str,
     joining: tuple[Lane, str],
     before: Sequence[tuple[Lane, str]],
-    settled: Mapping[tuple[str, str], str],
+    settled: Mapping[str, str],
     step: Step,
 ) -> str:
     git = mission.repo.git
@@ -79,7 +78,7 @@ def _chain(
     titles = {package.wp_id: package.title for package in mission.packages}
     listed = "".join(f"{wp_id} {titles.get(wp_id, '')}\n" for wp_id in lane.wp_ids)
     message = f"Merge {lane.lane_id} of {mission.slug}\n\n{listed}"
-    if settled and (known := settled.get((trees.tree_of(mission.repo, tip).id, head))):
+    if settled and (known := settled.get(joined(trees.tree_of(mission.repo, tip).id, head))):
         message += f"\nConflicts were settled by {git.out('log', '-1', '--format=%an <%ae>', known)}.\n"
         return engine.join(git.out("rev-parse", f"{known}^{{tree}}"), tip, head, message)
     commit, conflicts = engine.merge(tip, head, message, step)

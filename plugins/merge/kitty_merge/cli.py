@@ -125,7 +125,7 @@ def _merge(call: Invocation, asked: Intent, dry_run: bool) -> None:
             _land(call, asked, before)
         except KittyError as error:
             # What a person has to go on with, or has settled already, is not over.
-            kept = error.code == "PUSH_FAILED" or Intent.read(mission).conflict or settlement.settlements(mission)
+            kept = error.code == "PUSH_FAILED" or Intent.read(mission).conflict or settlement.has_settled(mission)
             if not kept:
                 Intent.drop(mission)
             raise

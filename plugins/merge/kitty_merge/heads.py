@@ -23,17 +23,23 @@ class Heads(NamedTuple):
     """The commit that holds the plan."""
     branches: Mapping[str, str]
     """Every lane branch, owned or not, without `refs/heads/`."""
+    settled: Mapping[str, str] = {}
+    """What people made of conflicts, by what they joined (`settlement.py`)."""
 
 
 def read_heads(mission: Mission) -> Heads:
     """By one process."""
     target, plan = f"refs/heads/{mission.target}", plan_ref(mission)
-    lanes = f"refs/heads/{mission.branch}-lane-*"
-    asked = mission.repo.git.lines("for-each-ref", "--format=%(objectname) %(refname)", target, plan, lanes)
-    refs = {ref: commit for commit, _, ref in (line.partition(" ") for line in asked)}
-    prefix = f"refs/heads/{mission.branch}-lane-"
-    branches = {ref.removeprefix("refs/heads/"): commit for ref, commit in refs.items() if ref.startswith(prefix)}
-    return Heads(refs.get(target), refs.get(plan), branches)
+    lanes, settled = f"refs/heads/{mission.branch}-lane-", settled_refs(mission)
+    refs = mission.repo.git.refs(target, plan, f"{lanes}*", settled)
+    branches = {ref.removeprefix("refs/heads/"): commit for ref, commit in refs.items() if ref.startswith(lanes)}
+    joined = {ref.removeprefix(f"{settled}/"): commit for ref, commit in refs.items() if ref.startswith(f"{settled}/")}
+    return Heads(refs.get(target), refs.get(plan), branches, joined)
+
+
+def settled_refs(mission: Mission) -> str:
+    """Where the refs of settled conflicts are."""
+    return f"refs/kitty/{mission.mission_id}/settled"
 
 
 def require_target(mission: Mission, found: Heads) -> str:

@@ -19,6 +19,7 @@ from kitty_host.mission import Mission
 from kitty_host.repo import Repo
 from kitty_host.report import note
 from kitty_merge import ref_locks
+from kitty_merge.heads import settled_refs
 from kitty_merge.hooks import Hooks
 from kitty_merge.intent import Conflict, Intent
 from kitty_merge.journal import merge_lock
@@ -27,18 +28,19 @@ from kitty_merge.worktrees import IN_THE_MAKING, discard, remove_half_made
 _HOOKS = ("pre-commit", "prepare-commit-msg", "commit-msg")
 
 
-def settlements(mission: Mission) -> dict[tuple[str, str], str]:
-    """What was settled, by tree and head: the commits that people made of it."""
-    found: dict[tuple[str, str], str] = {}
-    for ref, commit in mission.repo.git.refs(_folder(mission)).items():
-        tree, _, head = ref.rpartition("/")[2].partition("-")
-        found[tree, head] = commit
-    return found
+def has_settled(mission: Mission) -> bool:
+    """Whether something was settled that has not landed."""
+    return bool(mission.repo.git.refs(settled_refs(mission)))
+
+
+def joined(tree: str, head: str) -> str:
+    """What a settlement is known by: the tree of the chain so far, and the lane that joins it."""
+    return f"{tree}-{head}"
 
 
 def forget_settlements(mission: Mission) -> None:
     """They have landed, or are not wanted any more."""
-    _change(mission, dict.fromkeys(mission.repo.git.refs(_folder(mission))))
+    _change(mission, dict.fromkeys(mission.repo.git.refs(settled_refs(mission))))
 
 
 def _change(mission: Mission, updates: Mapping[str, str | None]) -> None:
@@ -46,7 +48,7 @@ def _change(mission: Mission, updates: Mapping[str, str | None]) -> None:
     repo = mission.repo
     with merge_lock(repo) as held:
         # Nobody writes here who has not got the merge lock, and Git inherits it: these are a dead one's.
-        for left in (repo.common / _folder(mission)).glob("*.lock"):
+        for left in (repo.common / settled_refs(mission)).glob("*.lock"):
             remove(left)
         if (begun := Intent.since(mission)) is not None:
             ref_locks.release_removal(repo, begun)
@@ -81,7 +83,7 @@ def take(mission: Mission, conflict: Conflict) -> None:
     """Keep what was settled, and remove the worktree. Errors: `MERGE_CONFLICT` while it is not settled, `COMMIT_REFUSED`."""
     repo, path = mission.repo, worktree(mission)
     tree = repo.git.out("rev-parse", f"{conflict.tip}^{{tree}}")
-    ref = f"{_folder(mission)}/{tree}-{conflict.head}"
+    ref = f"{settled_refs(mission)}/{joined(tree, conflict.head)}"
     if repo.git.commit_of(ref) is None:
         remove_half_made(repo, path)
         if not (path / ".git").exists():
@@ -199,7 +201,3 @@ def _changed_by_hand(there: Git, untracked: bool) -> list[str]:
             differing = set(there.records("diff", "--name-only", "-z", "--no-renames", f"{merged}^{{tree}}"))
             records = [record for record in records if record.startswith("??") or record[3:] in differing]
     return [record[3:] for record in records]
-
-
-def _folder(mission: Mission) -> str:
-    return f"refs/kitty/{mission.mission_id}/settled"
