@@ -159,6 +159,7 @@ def appends(bench: Bench) -> Iterator[str]:
 
 def landing(bench: Bench) -> Iterator[str]:
     """A whole `kitty merge` against lane-by-lane `git merge --no-ff`, ten lanes of ten commits, 5,000 files."""
+    alone = {**os.environ, "KITTY_PLUGINS": "merge"}
     for lanes, goal in ((10, 0.6), (50, 0.45)):
         root = _landable(bench.scratch / f"landing-{lanes}", lanes=lanes, commits=10, files=5000)
         pristine = root.with_name(root.name + "-pristine")
@@ -174,12 +175,13 @@ def landing(bench: Bench) -> Iterator[str]:
         def reset(root: Path = root, pristine: Path = pristine) -> None:
             shutil.rmtree(root)
             shutil.copytree(pristine, root, symlinks=True)
+            # As it is where somebody works: the copied files are other ones, to Git's index and to kitty's caches.
+            for command in (["git", "status"], [KITTY, "merge", "--dry-run"]):
+                subprocess.run(command, cwd=root, check=True, capture_output=True, env=alone)
             os.sync()
 
         script = " && ".join(f"git merge --quiet --no-ff --no-edit {branch}" for branch in branches)
-        kitty = process(
-            KITTY, "-C", root, "merge", "--json", "--keep-worktrees", environment={"KITTY_PLUGINS": "merge"}
-        )
+        kitty = process(KITTY, "-C", root, "merge", "--json", "--keep-worktrees", environment=alone)
         ratio = in_turn(kitty, process("sh", "-c", script, where=root), runs=5, before=reset)
         yield at_most(
             f"kitty merge, {lanes} lanes x 10 commits, 5,000 files", "git merge --no-ff, lane by lane", goal, ratio

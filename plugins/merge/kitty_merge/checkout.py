@@ -111,25 +111,27 @@ class Checkout:
         `kept` are files that are never written here, with their entries in NEW; `rescue` moves aside what else would refuse as
         `MERGE_IN_THE_WAY`. Errors: `MERGE_DIRTY`, `MERGE_IN_THE_WAY`, `READ_ONLY`, `DISK_FULL`, `FILTER_FAILED`.
         """
-        git = self._copied_index()
+        git, is_clean = self._copied_index()
         changes = trees.changes(git, old, new)
-        staged, unmerged, changed_on_disk = _staged(git)
-        if unmerged:
-            raise _dirty(self.path, unmerged[0], "has an unfinished merge")
+        index = _Index(git, old)
+        if index.unmerged:
+            raise _dirty(self.path, index.unmerged[0], "has an unfinished merge")
+        changed_on_disk = set() if is_clean else set(git.records("diff-files", "-z", "--name-only"))
         adopted: dict[str, trees.Entry | None] = dict(kept)
         # What is not the old commit's entry is what the user, or the ledger's being live, has made of it.
-        before = {path: staged.get(path) for path in kept}
+        committed = {change.path: change.old for change in changes}
+        before = {path: index.entry(path, committed.get(path, entry)) for path, entry in kept.items()}
         aside: set[str] = set()
         removed = {change.path for change in changes if change.new is None}
         for change in changes:
             if change.path in kept:
                 continue
-            has = staged.get(change.path)
+            has = index.entry(change.path, change.old)
             if has == change.new and has is not None:
                 before[change.path] = has
                 continue
             if has is None and change.old is None:
-                verdict = self._in_the_way(git, change, staged, removed, rescue)
+                verdict = self._in_the_way(git, change, index, removed, rescue)
                 if verdict == "same":
                     adopted[change.path] = change.new
                     before[change.path] = None
@@ -190,16 +192,12 @@ class Checkout:
                     free_bytes=free,
                 )
 
-    def _in_the_way(
-        self, git: Git, change: trees.Change, staged: dict[str, trees.Entry], removed: set[str], rescue: bool
-    ) -> str:
+    def _in_the_way(self, git: Git, change: trees.Change, index: _Index, removed: set[str], rescue: bool) -> str:
         """Empty where nothing is; `same` where the very content is there; else the path that moves aside. Refuses for others."""
-        parts = change.path.split("/")
-        for number in range(1, len(parts)):
-            above = "/".join(parts[:number])
+        for above in reversed([*trees.above(change.path)]):
             place = self.path / above
             if os.path.lexists(place) and (place.is_symlink() or not place.is_dir()) and above not in removed:
-                return self._aside_or_refuse(git, above, staged, rescue)
+                return self._aside_or_refuse(git, above, index, rescue)
         place = self.path / change.path
         if not os.path.lexists(place) or (
             place.is_dir() and not place.is_symlink() and self._will_be_empty(place, removed)
@@ -207,7 +205,7 @@ class Checkout:
             return ""
         if self._same_content(git, change.path, change.new):
             return "same"
-        return self._aside_or_refuse(git, change.path, staged, rescue)
+        return self._aside_or_refuse(git, change.path, index, rescue)
 
     def _files_at(self, path: str) -> list[str]:
         """A file, or the files of a directory: one by one, because by then a directory of that name may be the landing's."""
@@ -223,8 +221,8 @@ class Checkout:
         files = (path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
         return all(path.relative_to(self.path).as_posix() in removed for path in files)
 
-    def _aside_or_refuse(self, git: Git, path: str, staged: dict[str, trees.Entry], rescue: bool) -> str:
-        if path not in staged and (rescue or git.succeeds("check-ignore", "--quiet", "--", path)):
+    def _aside_or_refuse(self, git: Git, path: str, index: _Index, rescue: bool) -> str:
+        if not index.has(path) and (rescue or git.succeeds("check-ignore", "--quiet", "--", path)):
             return path
         raise KittyError(
             "MERGE_IN_THE_WAY",
@@ -271,10 +269,10 @@ class Checkout:
         A file with new bytes is fine; one with old bytes, none, or a beginning of the new ones is rewritten; any other is the user's.
         What a sparse checkout leaves out goes again at the end, since only Git knows what that is of new files.
         """
-        git = self._copied_index()
+        git, _ = self._copied_index()
         changes = [change for change in trees.changes(git, old, new) if change.path not in after]
-        staged, *_ = _staged(git)
-        if all(staged.get(change.path) == change.new for change in changes) and all(
+        index = _Index(git, new)
+        if all(index.entry(change.path, change.new) == change.new for change in changes) and all(
             self._same_content(git, change.path, change.new) for change in changes
         ):
             trees.set_entries(git, after)
@@ -303,9 +301,9 @@ class Checkout:
 
     def is_behind(self, old: str, new: str) -> bool:
         """Whether the index is still OLD's where OLD and NEW differ: somebody removed the lock by hand before the index was renamed."""
-        staged, *_ = _staged(self.git)
         changes = [change for change in trees.changes(self.git, old, new) if change.old != change.new]
-        return bool(changes) and all(staged.get(change.path) == change.old for change in changes)
+        index = _Index(self.git, old)
+        return bool(changes) and all(index.entry(change.path, change.old) == change.old for change in changes)
 
     def rescue_all(self, paths: list[str], new: str, *, again: bool = False) -> list[Rescued]:
         """Move ignored files aside that are in the way, unless they are there no longer or are NEW's by now.
@@ -354,15 +352,15 @@ class Checkout:
         rename(self.copy, self.index)
         self.give_lock_back()
 
-    def _copied_index(self) -> Git:
+    def _copied_index(self) -> tuple[Git, bool]:
+        """Git with a copy of the index, and whether all files are as that says."""
         # The lock of the copy, left by a Git that was killed with the last landing: nobody but a landing, of which there is one, uses it.
         self.copy.with_name(self.copy.name + ".lock").unlink(missing_ok=True)
         if self.index.exists():
             with disk_errors(self.copy):
                 shutil.copyfile(self.index, self.copy)
         git = self._on_copy()
-        git.run("update-index", "-q", "--refresh", ok=(0, 1))
-        return git
+        return git, git.succeeds("update-index", "--refresh")
 
     def _on_copy(self) -> Git:
         return self.git.with_environment(GIT_INDEX_FILE=str(self.copy))
@@ -374,22 +372,40 @@ def checkouts_of(repo: Repo, ref: str, token_directory: Path) -> list[Checkout]:
     return [Checkout(repo, path, token_directory / f"token-{number}") for number, path in enumerate(places)]
 
 
-def _staged(git: Git) -> tuple[dict[str, trees.Entry], list[str], set[str]]:
-    """The index by path, the paths of unfinished merges, and those whose file is not what the index says."""
-    found: dict[str, trees.Entry] = {}
-    unmerged: list[str] = []
-    changed: set[str] = set()
-    # Everything comes first, and then once more what has changed, or is gone.
-    for record in git.records("ls-files", "-z", "-t", "--stage", "--cached", "--modified"):
-        described, _, path = record.partition("\t")
-        tag, mode, blob, stage = described.split(" ")
-        if tag in ("C", "R"):
-            changed.add(path)
-        elif stage == "0":
-            found[path] = trees.Entry(mode, blob)
-        else:
-            unmerged.append(path)
-    return found, unmerged, changed
+class _Index:
+    """What is staged, told by what differs from a commit: of an index of very many files only that is worth a look."""
+
+    def __init__(self, git: Git, commit: str) -> None:
+        self._staged: dict[str, trees.Entry | None] = {}
+        self.unmerged: list[str] = []
+        fields = iter(
+            git.records(
+                "diff-index",
+                "--cached",
+                "--ita-visible-in-index",
+                "-z",
+                "--raw",
+                "--no-renames",
+                "--no-abbrev",
+                commit,
+                "--",
+            )
+        )
+        for described in fields:
+            _, mode, _, blob, status = described.split(" ")
+            path = next(fields)
+            if status == "U":
+                self.unmerged.append(path)
+            else:
+                self._staged[path] = None if status == "D" else trees.Entry(mode, blob)
+
+    def entry(self, path: str, committed: trees.Entry | None) -> trees.Entry | None:
+        """The entry of a path that the commit has as `committed`."""
+        return self._staged.get(path, committed)
+
+    def has(self, path: str) -> bool:
+        """Whether a path that the commit has not is staged."""
+        return self._staged.get(path) is not None
 
 
 def _rounded(size: int) -> int:

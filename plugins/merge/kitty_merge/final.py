@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -172,7 +172,24 @@ def _derived(state: State, candidate: Candidate) -> tuple[Iterator[str], Iterato
 
 def _stored(landing: Landing) -> bytes:
     told = asdict(landing, filter=lambda field, _: field.name != "rescued")
-    return (json.dumps({"schema": "kitty.landing/1", **told}, indent=1, sort_keys=True) + "\n").encode()
+    return f"{_one_by_one({'schema': 'kitty.landing/1', **told}, ('lanes', 'paths'))}\n".encode()
+
+
+def _one_by_one(told: Mapping[str, Any], listed: tuple[str, ...], indent: str = "") -> str:
+    """A JSON object with a line for each key, and in the list that is named first an object for each item, and so on."""
+
+    def value(key: str) -> str:
+        if key not in listed:
+            return json.dumps(told[key], sort_keys=True)
+        items = (
+            _one_by_one(one, listed[1:], f"{indent}  ")
+            if key == listed[0] and listed[1:]
+            else json.dumps(one, sort_keys=True)
+            for one in told[key]
+        )
+        return "[" + ",".join(f"\n{indent}  {item}" for item in items) + f"\n{indent} ]" if told[key] else "[]"
+
+    return "{" + ",".join(f"\n{indent} {json.dumps(key)}: {value(key)}" for key in sorted(told)) + f"\n{indent}" + "}"
 
 
 def _next_number(mission: Mission, meta: dict[str, Any], old: str) -> int:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from kitty_host.git import Git
 from kitty_merge import trees
 from kitty_merge.graph import Graph
-from kitty_merge.trees import Change
+from kitty_merge.trees import Change, above
 
 
 class Step(NamedTuple):
@@ -62,12 +62,12 @@ class Side:
         """More of them."""
         for change in changes:
             self._paths.add(change.path)
-            above = list(_above(change.path))
-            self._above.update(above)
+            higher = list(above(change.path))
+            self._above.update(higher)
             if change.old is None:
-                self._above_added.update(above)
+                self._above_added.update(higher)
             elif change.new is None:
-                self._above_removed.update(above)
+                self._above_removed.update(higher)
 
     def meets(self, changes: Sequence[Change]) -> bool:
         """Whether any of the other side's changes does."""
@@ -76,17 +76,10 @@ class Side:
     def _meets(self, change: Change) -> bool:
         if change.path in self._paths or change.path in self._above:
             return True
-        above = list(_above(change.path))
-        if not self._paths.isdisjoint(above):
+        higher = list(above(change.path))
+        if not self._paths.isdisjoint(higher):
             return True
         # A directory that one side has emptied may have been moved, and Git moves what the other side adds there after it.
         if change.old is None:
-            return not self._above_removed.isdisjoint(above)
-        return change.new is None and not self._above_added.isdisjoint(above)
-
-
-def _above(path: str) -> Iterator[str]:
-    end = path.rfind("/")
-    while end > 0:
-        yield path[:end]
-        end = path.rfind("/", 0, end)
+            return not self._above_removed.isdisjoint(higher)
+        return change.new is None and not self._above_added.isdisjoint(higher)

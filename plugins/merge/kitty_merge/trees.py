@@ -31,6 +31,14 @@ class Change(NamedTuple):
     new: Entry | None
 
 
+def above(path: str) -> Iterator[str]:
+    """The directories that a path lies in, the nearest first, without the one that has all."""
+    end = path.rfind("/")
+    while end > 0:
+        yield path[:end]
+        end = path.rfind("/", 0, end)
+
+
 def merge(git: Git, ours: str, theirs: str) -> tuple[str, tuple[str, ...]]:
     """The tree that merging two commits gives, and the paths in conflict; `git` has to stand `beside` the first one."""
     # 1 is a conflict; anything else is an error, and never to be taken for one.

@@ -434,3 +434,15 @@ def test_a_ref_that_somebody_holds_is_named(yard: Yard) -> None:
     assert yard.project.git("rev-parse", "main") == before
     held.unlink()
     assert yard.project.kitty("merge", "--json").exit_code == 0
+
+
+def test_a_file_that_is_only_meant_to_be_added_is_in_the_way_like_a_staged_one(yard: Yard) -> None:
+    """Git lists it among the staged files, with no content, and would not write over it."""
+    yard.plan(yard.package("WP01"))
+    yard.finish("WP01")
+    yard.project.write("wp01.txt", "mine\n")
+    yard.project.git("add", "--intent-to-add", "wp01.txt")
+    for arguments in ((), ("--rescue",)):
+        done = yard.project.kitty("merge", "--json", *arguments)
+        assert (done.exit_code, done.code) == (1, "MERGE_DIRTY"), done
+    assert yard.tree("wp01.txt").read_text() == "mine\n"
