@@ -382,7 +382,6 @@ class _Index:
             git.records(
                 "diff-index",
                 "--cached",
-                "--ita-visible-in-index",
                 "-z",
                 "--raw",
                 "--no-renames",
