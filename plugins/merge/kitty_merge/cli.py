@@ -25,7 +25,7 @@ from kitty_merge.intent import Conflict, Intent
 from kitty_merge.journal import merge_lock, unfinished
 from kitty_merge.landing import rehearse
 from kitty_merge.receipt import landing_of, receipt, verify
-from kitty_merge.recovery import recover
+from kitty_merge.recovery import recover_for
 
 FOREIGN_STATE = (".kittify/merge-state.json", ".kittify/runtime/merge/*/state.json")
 
@@ -191,15 +191,13 @@ def _to_be_settled(mission: Mission, asked: Intent, error: KittyError) -> KittyE
 
 def _finish_what_was_begun(call: Invocation) -> None:
     """End what a killed `kitty merge` of any mission has left, and tell observers what they have not heard."""
-    recovered = [one.mission_id for one in recover(call.repo) if one.moved]
+    recovered = recover_for(call)
     if not recovered:
         return
     note("Finished what an interrupted landing had begun.")
     for mission in call.missions:
         if mission.mission_id in recovered:
             _conclude(call, mission.refresh())
-    if len(recovered) == 1 and not (call.selector or call.feature):
-        call.selector = recovered[0]
 
 
 def _conclude(call: Invocation, mission: Mission, new: str | None = None) -> dict[str, Any] | None:

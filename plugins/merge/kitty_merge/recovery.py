@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from kitty_host.command import Invocation
 from kitty_host.mission import META, Mission
 from kitty_host.repo import Repo
 from kitty_merge import journal as journals
@@ -30,6 +31,17 @@ def recover(repo: Repo) -> list[Recovered]:
         found = [_recover(repo, journal) for journal in journals.begun(repo)]
         _release_locks_without_a_journal(repo)
         return found
+
+
+def recover_for(call: Invocation) -> list[str]:
+    """Finish or forget what a killed command has begun, before the mission is looked for: its files may be half there.
+
+    Returns the missions whose target had moved; where it is one, and none was named, it is the one that is meant.
+    """
+    moved = [one.mission_id for one in recover(call.repo) if one.moved]
+    if len(moved) == 1 and not (call.selector or call.feature):
+        call.selector = moved[0]
+    return moved
 
 
 def _recover(repo: Repo, journal: Journal) -> Recovered:

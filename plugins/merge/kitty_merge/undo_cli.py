@@ -10,13 +10,15 @@ from kitty_host.mission import Mission
 from kitty_merge import settlement
 from kitty_merge.intent import Intent
 from kitty_merge.journal import merge_lock, unfinished
-from kitty_merge.recovery import recover
+from kitty_merge.recovery import recover_for
 from kitty_merge.undo import Undone, finished, undo
 
 
 def take_back_landing(call: Invocation, *, dry_run: bool) -> None:
     """`kitty merge --undo`."""
     with merge_lock(call.repo):
+        if not dry_run:
+            recover_for(call)
         done = _undone(call, dry_run=dry_run)
         if not dry_run:
             Intent.drop(call.mission)
@@ -38,6 +40,8 @@ def take_back_landing(call: Invocation, *, dry_run: bool) -> None:
 def abort_landing(call: Invocation, *, dry_run: bool) -> None:
     """`kitty merge --abort`: of a landing everything as before, also where it has landed; an undo is over then, or was never made."""
     with merge_lock(call.repo):
+        if not dry_run:
+            recover_for(call)
         mission = call.mission
         begun = Intent.read(mission)
         if not begun.what and mission.mission_id not in unfinished(call.repo):
@@ -71,8 +75,7 @@ def went_back(call: Invocation) -> bool:
 
 
 def _given_up(call: Invocation, begun: Intent) -> Undone | None:
-    recover(call.repo)
-    mission = call.mission = call.mission.refresh()
+    mission = call.mission
     if begun.what == "landing":
         rows = call.state().snapshot.rows
         begun = Intent("abort", rows=rows, conflict=begun.conflict, landed=_has_landed(mission, begun))
