@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Section = TypeVar("Section")
 
 _NODES, _DEPTH = 50_000, 100
+_SCALARS = (int, str, bool, float)
 
 
 class Config:
@@ -187,7 +188,7 @@ def _plainly(found: Mapping[str, Any], record: type[Section]) -> Section | None:
         if get_origin(kind) is Literal:
             if not any(type(value) is type(one) and value == one for one in get_args(kind)):
                 return None
-        elif name in kinds and not (kind in (int, str, bool, float) and type(value) is kind):
+        elif name in kinds and not (kind in _SCALARS and _is_exactly(value, kind)):
             return None
     try:
         return record(**{name: value for name, value in found.items() if name in kinds})
@@ -221,7 +222,7 @@ def converter() -> Converter:
     from cattrs import Converter
 
     made = Converter()
-    for kind in (int, str, bool, float):
+    for kind in _SCALARS:
         made.register_structure_hook(kind, _exactly)
     made.register_structure_hook_factory(_is_list, _list_of)
     return made
@@ -249,7 +250,11 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
+def _is_exactly(value: Any, kind: type[Any] | None) -> bool:
+    return type(value) is kind or (kind is float and type(value) is int)
+
+
 def _exactly(value: Any, kind: type[Any]) -> Any:
-    if type(value) is kind or (kind is float and type(value) is int):
+    if _is_exactly(value, kind):
         return value
     raise ValueError(f"{_short(value)} is not {'an' if kind is int else 'a'} {kind.__name__}")

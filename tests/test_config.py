@@ -8,12 +8,15 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from attrs import field, frozen, validators
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kitty_host.api import KittyError
-from kitty_host.config import Config
+from kitty_host.config import Config, structure
 
 
 @frozen
@@ -240,3 +243,33 @@ def test_a_write_into_a_broken_file_is_refused_and_leaves_it_alone(
     config.path.write_text(text)
     refusal(lambda: config.set("b", 2))
     assert config.path.read_text() == text
+
+
+@frozen
+class Scalars:
+    """One field of each kind that is plain, and one that is not."""
+
+    text: str = "x"
+    number: int = 1
+    ratio: float = field(default=0.5, validator=validators.ge(0))
+    yes: bool = True
+    word: Literal["a", "b", 1] = "a"
+    many: tuple[str, ...] = ()
+
+
+VALUES = st.one_of(st.sampled_from(["a", "b", "c", "", 1, 0, -1, True, False, None, 1.5, -0.5, (), ["x"], {"x": 1}]))
+
+
+@given(
+    st.dictionaries(st.sampled_from(["text", "number", "ratio", "yes", "word", "many", "other"]), VALUES, max_size=4)
+)
+def test_what_is_plainly_right_is_what_cattrs_makes_of_it(data: dict[str, Any]) -> None:
+    def answer(read: Callable[[], Scalars]) -> object:
+        try:
+            return read()
+        except KittyError as error:
+            return error.message
+
+    config = Config(Path("c.yaml"), {"it": data})
+    slow = answer(lambda: structure(data, Scalars, where="it", path=Path("c.yaml"), code="CONFIG_INVALID"))
+    assert answer(lambda: config.section("it", Scalars)) == slow

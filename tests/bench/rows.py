@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ledgers import count_lines, fill
-from measure import Cost, Ratio, in_turn, inside, process
+from measure import Cost, Measured, Ratio, in_turn, inside, process
 
 from kitty_host.mission import find_missions
 from kitty_host.repo import Repo
@@ -157,35 +158,72 @@ def appends(bench: Bench) -> Iterator[str]:
     )
 
 
-def landing(bench: Bench) -> Iterator[str]:
-    """A whole `kitty merge` against lane-by-lane `git merge --no-ff`, ten lanes of ten commits, 5,000 files."""
-    alone = {**os.environ, "KITTY_PLUGINS": "merge"}
-    for lanes, goal in ((10, 0.6), (50, 0.45)):
-        root = _landable(bench.scratch / f"landing-{lanes}", lanes=lanes, commits=10, files=5000)
+ALONE = {**os.environ, "KITTY_PLUGINS": "merge"}
+MERGE = ("merge", "--json", "--keep-worktrees")
+
+
+class _Landable(NamedTuple):
+    """A repository whose lanes are all approved, and a copy of it to begin with again and again."""
+
+    root: Path
+    pristine: Path
+
+    @classmethod
+    def make(cls, place: Path, lanes: int) -> _Landable:
+        root = _landable(place, lanes=lanes, commits=10, files=5000)
         pristine = root.with_name(root.name + "-pristine")
         shutil.copytree(root, pristine, symlinks=True)
-        branches = subprocess.run(
-            ["git", "for-each-ref", "--format=%(refname:short)", "refs/heads/kitty/"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split()
+        return cls(root, pristine)
 
-        def reset(root: Path = root, pristine: Path = pristine) -> None:
-            shutil.rmtree(root)
-            shutil.copytree(pristine, root, symlinks=True)
-            # As it is where somebody works: the copied files are other ones, to Git's index and to kitty's caches.
-            for command in (["git", "status"], [KITTY, "merge", "--dry-run"]):
-                subprocess.run(command, cwd=root, check=True, capture_output=True, env=alone)
-            os.sync()
+    def reset(self) -> None:
+        shutil.rmtree(self.root)
+        shutil.copytree(self.pristine, self.root, symlinks=True)
+        # As it is where somebody works: the copied files are other ones, to Git's index and to kitty's caches.
+        for command in (["git", "status"], [KITTY, "merge", "--dry-run"]):
+            subprocess.run(command, cwd=self.root, check=True, capture_output=True, env=ALONE)
+        os.sync()
 
+    def kitty(self) -> Measured:
+        return process(KITTY, "-C", self.root, *MERGE, environment=ALONE)
+
+
+def landing(bench: Bench) -> Iterator[str]:
+    """A whole `kitty merge` against lane-by-lane `git merge --no-ff`, ten lanes of ten commits, 5,000 files."""
+    for lanes, goal in ((10, 0.6), (50, 0.45)):
+        ready = _Landable.make(bench.scratch / f"landing-{lanes}", lanes)
+        branches = _git(ready.root, "for-each-ref", "--format=%(refname:short)", "refs/heads/kitty/").split()
         script = " && ".join(f"git merge --quiet --no-ff --no-edit {branch}" for branch in branches)
-        kitty = process(KITTY, "-C", root, "merge", "--json", "--keep-worktrees", environment=alone)
-        ratio = in_turn(kitty, process("sh", "-c", script, where=root), runs=5, before=reset)
+        ratio = in_turn(ready.kitty(), process("sh", "-c", script, where=ready.root), runs=5, before=ready.reset)
         yield at_most(
             f"kitty merge, {lanes} lanes x 10 commits, 5,000 files", "git merge --no-ff, lane by lane", goal, ratio
         )
+
+
+def resume(bench: Bench) -> Iterator[str]:
+    """The plain re-run after a kill against an uninterrupted landing, ten lanes: killed by hooks of Git's, kitty and its Gits together."""
+    ready = _Landable.make(bench.scratch / "resume", 10)
+    on_target = 'grep -q " refs/heads/main$" && kill -9 0'
+    for when, name, body in (
+        ("before the target moved", "reference-transaction", f'[ "$1" = prepared ] && {on_target}'),
+        ("when it had moved", "reference-transaction", f'[ "$1" = committed ] && {on_target}'),
+        ("when all files were written", "post-merge", "kill -9 0"),
+    ):
+        killed = itertools.cycle((True, False))
+
+        def before(name: str = name, body: str = body, killed: Iterator[bool] = killed) -> None:
+            ready.reset()
+            if next(killed):
+                hook = ready.root / ".git/hooks" / name
+                hook.parent.mkdir(exist_ok=True)
+                hook.write_text(f"#!/bin/sh\n{body}\nexit 0\n")
+                hook.chmod(0o755)
+                command = [KITTY, "-C", ready.root, *MERGE]
+                done = subprocess.run(command, env=ALONE, capture_output=True, start_new_session=True)
+                assert done.returncode < 0, done
+                hook.unlink()
+
+        ratio = in_turn(ready.kitty(), ready.kitty(), runs=5, before=before)
+        yield at_most(f"kitty merge again, killed {when}", "an uninterrupted landing", 1.5, ratio)
 
 
 def preview(bench: Bench) -> Iterator[str]:
@@ -232,6 +270,7 @@ ROWS: dict[str, Callable[[Bench], Iterator[str]]] = {
     "corpus": corpus,
     "appends": appends,
     "landing": landing,
+    "resume": resume,
     "preview": preview,
 }
 

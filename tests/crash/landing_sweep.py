@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,8 +54,9 @@ class Whole(NamedTuple):
 class Ground:
     """One scene, its place, and what an uninterrupted run makes of it."""
 
-    def __init__(self, directory: Path, crash: Crash, scene: Scene) -> None:
+    def __init__(self, directory: Path, crash: Crash, name: str, scene: Scene) -> None:
         self.crash = crash
+        self.name = name
         self.scene = scene
         self.made = int(time.time())
         self.project = initialized(directory / "project")
@@ -123,7 +124,7 @@ class Ground:
         killed = self.kill(point.at, point.torn)
         found = [*self._between(whole), *(self._queried() if closely else ())]
         again = self.kitty(*self.scene.command)
-        if self._said(again.exit_code, again.stdout) != self.scene.says:
+        if self._said(again.exit_code, again.stdout) not in (self.scene.says, self.scene.over or self.scene.says):
             return [*found, f"the re-run: {again.stdout.strip()} {again.stderr.strip()[-300:]}"]
         found += self._ended(whole, killed.stderr + again.stderr)
         if closely and self.scene.repeats:
@@ -144,7 +145,7 @@ class Ground:
             return None
         found = list(self._between(whole))
         again = self.kitty(*self.scene.command)
-        if self._said(again.exit_code, again.stdout) != self.scene.says:
+        if self._said(again.exit_code, again.stdout) not in (self.scene.says, self.scene.over or self.scene.says):
             return [*found, f"the re-run: {again.stdout.strip()} {again.stderr.strip()[-300:]}"]
         return [*found, *self._ended(whole, said + killed.stderr + again.stderr)]
 
@@ -172,7 +173,7 @@ class Ground:
             text=True,
         )
         lines = (done.stdout + done.stderr).splitlines()
-        yield from (f"fsck: {line}" for line in lines if not (half_made and line.startswith("error: worktrees/")))
+        yield from (f"fsck: {line}" for line in lines if not (half_made and "worktrees/" in line))
         rows = self.mission.ledger.lines()
         yield from (
             f"a row is {rows.count(row)} times there: {row[:80]!r}" for row in self.rows if rows.count(row) != 1
@@ -283,6 +284,75 @@ class Ground:
         return {name for name in found if not name.startswith(tuple(f".git/{name}" for name in _MAY_DIFFER))}
 
 
+class ByHand:
+    """The same lanes merged by `git merge --no-ff`, one after the other, where nobody has any work of his own: to compare with."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        branches = [
+            f"{ground.mission.branch}-{lane}" for lane in ("lane-a", "lane-b", "lane-c", "lane-d", "lane-planning")
+        ]
+        self.script = " && ".join(f"git merge --quiet --no-ff --no-edit {branch}" for branch in branches)
+
+    def kill(self, at: int = 0, torn: bool = False) -> Done:
+        """As `Ground.kill`."""
+        return self.ground.crash.run(["sh", "-c", self.script], at=at, torn=torn, where=self.ground.project.root)
+
+    def reset(self) -> None:
+        """A fresh copy in place, without the user's work."""
+        self.ground.reset()
+        self.ground.project.git("reset", "--quiet", "--hard")
+        self.ground.project.git("clean", "--quiet", "-fd", "-e", ".worktrees")
+
+    @functools.cached_property
+    def whole(self) -> Whole:
+        """An uninterrupted run."""
+        self.reset()
+        done, git = self.kill(), self.ground.project.git
+        assert done.exit_code == 0, done
+        return Whole(done.calls, git("rev-parse", "main"), git("rev-parse", "main^{tree}"), set(), set())
+
+    def problems(self, point: Point) -> list[str]:
+        """What does not hold after a kill there, and after the same command once more; in the words of `Ground.problems`."""
+        whole, git = self.whole, self.ground.project.git
+        self.reset()
+        self.kill(point.at, point.torn)
+        found = []
+        now = git("rev-parse", "main", check=False)
+        if now != self.ground.old and git("rev-parse", "main^{tree}", check=False) != whole.tree:
+            found.append(f"the target is {now}, neither old nor new")
+        again = subprocess.run(["sh", "-c", self.script], cwd=self.ground.project.root, capture_output=True, text=True)
+        if again.returncode:
+            found.append(f"the re-run: {again.stderr[-300:]}")
+        elif git("status", "--porcelain"):
+            found.append("status")
+        return found
+
+
+class Counts(NamedTuple):
+    """What came of so many kills."""
+
+    points: int
+    half: int
+    """The target was neither what it had been nor what it was to become."""
+    failed: int
+    """The same command once more did not end it."""
+    other: int
+    """Anything else: something lost, left behind, or not as after an uninterrupted run."""
+
+
+def counts(problems: Sequence[Sequence[str]]) -> Counts:
+    """Sorted by the worst that is said of each point."""
+    half = [one for one in problems if any(said.startswith("the target is") for said in one)]
+    failed = [one for one in problems if any(said.startswith("the re-run") for said in one)]
+    return Counts(
+        len(problems),
+        len(half),
+        len(failed),
+        len([one for one in problems if one and one not in failed and one not in half]),
+    )
+
+
 def _differing(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
     return sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
 
@@ -295,30 +365,28 @@ def all_points(whole: Whole) -> list[Point]:
     return [Point(at, torn) for at, torn in points(whole.calls)]
 
 
-def sample(whole: Whole, count: int, *, thorough: bool) -> list[Point]:
-    """At least `count` points: each kind of call of each program, and the rest evenly.
-
-    `thorough` takes all that follow the journal, but of the lanes' worktrees, which go one like the other, only the first to go.
-    """
+def sample(whole: Whole, count: int) -> list[Point]:
+    """So many points: of each kind of call of each program the first, most of them after the journal was written, and the rest evenly."""
     everything = all_points(whole)
     kinds: dict[tuple[str, str, bool], Point] = {}
     for point in everything:
         call = whole.calls[point.at - 1]
         kinds.setdefault((call.name, call.program, point.torn), point)
-    chosen = set(kinds.values())
-    if thorough:
-        removals = [at for at, call in enumerate(whole.calls, 1) if call.program == "git worktree"]
-        end = removals[len(removals) // 4]
-        chosen |= {point for point in everything if journalled(whole) <= point.at <= end}
-    rest = [point for point in everything if point not in chosen]
-    missing = min(max(count - len(chosen), 40), len(rest))
-    chosen |= {rest[number * len(rest) // missing] for number in range(missing)}
-    return sorted(chosen)
+    begun = journalled(whole)
+    after = [point for point in kinds.values() if point.at >= begun]
+    chosen = set(_evenly(after, count // 2))
+    chosen |= set(_evenly([point for point in kinds.values() if point not in chosen], count // 4))
+    return sorted(chosen | set(_evenly([point for point in everything if point not in chosen], count - len(chosen))))
+
+
+def _evenly(points: Sequence[Point], count: int) -> list[Point]:
+    count = min(count, len(points))
+    return [points[number * len(points) // count] for number in range(count)]
 
 
 def journalled(whole: Whole) -> int:
-    """The first call of the journal's writing: kitty's own calls right before the refs move."""
-    at = next(number for number, call in enumerate(whole.calls, 1) if call.program == "git update-ref")
+    """The first call of the journal's writing: kitty's own calls right before the refs move; the first of all where none move."""
+    at = next((number for number, call in enumerate(whole.calls, 1) if call.program == "git update-ref"), 1)
     while at > 1 and not whole.calls[at - 2].program.startswith("git"):
         at -= 1
     return at

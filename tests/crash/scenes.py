@@ -49,6 +49,8 @@ class Scene(NamedTuple):
     ends: Literal["landed", "undone", "stopped", "given up"] = "landed"
     says: str = ""
     """The code of the error it ends with."""
+    over: str = ""
+    """The code of the error where there is nothing left to do, as after a kill right at the end."""
     shows: Mapping[str, str] = {}
     """What `git status` shows afterwards besides the user's own."""
     repeats: bool = True
@@ -157,11 +159,17 @@ SCENES: dict[str, Scene] = {
     "filters": Scene(dress=_filters, work=_filtered),
     "submodule": Scene(dress=_submodule, work=_submodule_moved, shows={"vendor/library": " M"}),
     "sparse": Scene(before=_sparse),
-    "undo": Scene(("merge", "--undo"), before=_land, ends="undone", repeats=False),
+    "undo": Scene(("merge", "--undo"), before=_land, ends="undone", over="UNDO_REFUSED", repeats=False),
     "conflict": Scene(dress=_shared, work=_both_change, ends="stopped", says="MERGE_CONFLICT"),
     "settled": Scene(("merge", "--resume"), dress=_shared, work=_both_change, before=_settle),
     "given up": Scene(
-        ("merge", "--abort"), dress=_shared, work=_both_change, before=_settle, ends="given up", repeats=False
+        ("merge", "--abort"),
+        dress=_shared,
+        work=_both_change,
+        before=_settle,
+        ends="given up",
+        over="NOTHING_BEGUN",
+        repeats=False,
     ),
 }
 

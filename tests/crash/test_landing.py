@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from landing_sweep import Ground, Point, Whole, all_points, described, journalled, sample
+from landing_sweep import ByHand, Counts, Ground, Point, Whole, all_points, counts, described, journalled, sample
 from library import Crash
 from scenes import SCENES
 
@@ -43,19 +43,22 @@ def grounds(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         def ground(name: str) -> Ground:
             directory = root / name.replace(" ", "-")
             (directory / "crash").mkdir(parents=True)
-            return Ground(directory, Crash(library, directory / "crash"), SCENES[name])
+            return Ground(directory, Crash(library, directory / "crash"), name, SCENES[name])
 
         yield ground
 
 
-def broken(ground: Ground, chosen: Iterable[Point]) -> list[str]:
-    """What does not hold, with its point."""
-    whole = ground.whole
-    found = []
-    for number, point in enumerate(chosen):
-        for problem in ground.problems(point, closely=number % CLOSELY == 0):
-            found.append(f"{described(whole, point)}: {problem}")
-    return found
+def broken(ground: Ground, chosen: Iterable[Point], tell: Callable[[str, object], None] | None = None) -> list[str]:
+    """What does not hold, with its point; `tell` takes the counts for the table at the end."""
+    points = list(chosen)
+    problems = [ground.problems(point, closely=number % CLOSELY == 0) for number, point in enumerate(points)]
+    if tell is not None:
+        tell("killed", (f"kitty {' '.join(ground.scene.command)}: {ground.name}", *counts(problems)))
+    return [
+        f"{described(ground.whole, point)}: {said}"
+        for point, found in zip(points, problems, strict=True)
+        for said in found
+    ]
 
 
 # Points by what happens there
@@ -112,23 +115,52 @@ PARTS = [(scene, part) for scene in SCENES for part in range(COUNTS.get(scene, O
 @pytest.mark.slow
 @pytest.mark.parametrize(("scene", "part"), PARTS)
 def test_what_is_killed_at_each_kind_of_call_is_finished_by_one_more_run(
-    grounds: Grounds, scene: str, part: int
+    grounds: Grounds, scene: str, part: int, record_property: Callable[[str, object], None]
 ) -> None:
     ground, (count, parts) = grounds(scene), COUNTS.get(scene, OTHERS)
-    chosen = sample(ground.whole, count, thorough=scene == "merge")
-    assert len(chosen) >= count
-    sys.stdout.write(f"{len(chosen[part::parts])} of {len(chosen)} points\n")
-    assert broken(ground, chosen[part::parts]) == []
+    chosen = sample(ground.whole, count)
+    assert len(chosen) == count
+    assert broken(ground, chosen[part::parts], record_property) == []
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("part", range(SWEEP_PARTS))
 @pytest.mark.parametrize("scene", SCENES)
-def test_what_is_killed_at_every_call_is_finished_by_one_more_run(grounds: Grounds, scene: str, part: int) -> None:
+def test_what_is_killed_at_every_call_is_finished_by_one_more_run(
+    grounds: Grounds, scene: str, part: int, record_property: Callable[[str, object], None]
+) -> None:
     ground = grounds(scene)
-    chosen = all_points(ground.whole)
-    sys.stdout.write(f"{len(chosen[part::SWEEP_PARTS])} of {len(chosen)} points\n")
-    assert broken(ground, chosen[part::SWEEP_PARTS]) == []
+    assert broken(ground, all_points(ground.whole)[part::SWEEP_PARTS], record_property) == []
+
+
+def test_the_points_of_ci_are_three_hundred_and_more() -> None:
+    assert sum(COUNTS.get(scene, OTHERS)[0] for scene in SCENES) >= 300
+
+
+# What it is compared with
+
+
+def lane_by_lane(grounds: Grounds, every: int, tell: Callable[[str, object], None]) -> Counts:
+    by_hand = ByHand(grounds("merge"))
+    found = counts([by_hand.problems(point) for point in all_points(by_hand.whole)[::every]])
+    tell("killed", ("git merge --no-ff, lane by lane", *found))
+    return found
+
+
+@pytest.mark.slow
+def test_merging_lane_by_lane_leaves_targets_half_merged(
+    grounds: Grounds, record_property: Callable[[str, object], None]
+) -> None:
+    found = lane_by_lane(grounds, 9, record_property)
+    assert found.half > 0
+    assert found.failed > 0
+
+
+@pytest.mark.sweep
+def test_merging_lane_by_lane_leaves_targets_half_merged_at_many_points(
+    grounds: Grounds, record_property: Callable[[str, object], None]
+) -> None:
+    assert lane_by_lane(grounds, 1, record_property).half > 0
 
 
 def broken_after_two(ground: Ground, mark: str, every: int) -> list[str]:

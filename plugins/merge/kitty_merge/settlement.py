@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from kitty_host.api import KittyError
-from kitty_host.files import disk_errors, lock, make_directory, remove
+from kitty_host.files import atomic_write, disk_errors, lock, make_directory, remove
 from kitty_host.git import Git
 from kitty_host.mission import Mission
 from kitty_host.repo import Repo
@@ -176,10 +177,15 @@ def _kept(mission: Mission, path: Path, *, untracked: bool = False) -> list[Path
         if all(not os.path.lexists(place / name) or _is_copy(path / name, place / name) for name in names):
             break
     for name in names:
-        if not os.path.lexists(place / name):
-            make_directory((place / name).parent)
-            with disk_errors(place / name):
-                shutil.copy2(path / name, place / name, follow_symlinks=False)
+        source, target = path / name, place / name
+        if os.path.lexists(target):
+            continue
+        make_directory(target.parent)
+        with disk_errors(target):
+            if source.is_symlink():
+                target.symlink_to(source.readlink())
+            else:
+                atomic_write(target, source.read_bytes(), mode=stat.S_IMODE(source.stat().st_mode))
     return [place / name for name in names]
 
 

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kitty_merge.meeting import Side
+from kitty_host.repo import Repo
+from kitty_host.testing import Project
+from kitty_merge.graph import Graph
+from kitty_merge.meeting import Side, Step, steps
 from kitty_merge.trees import Change, Entry
 
 ONE, OTHER = Entry("100644", "1" * 40), Entry("100644", "2" * 40)
@@ -73,3 +76,50 @@ def test_many_meet_where_any_two_of_them_do(mine: list[Change], theirs: list[Cha
     side = Side()
     side.add(theirs)
     assert side.meets(mine) == any(meet(one, other) for one in theirs for other in mine)
+
+
+def ahead(project: Project, *heads: str) -> list[Step | None]:
+    git, old = Repo.find(project.root).git, project.git("rev-parse", "main")
+    return list(steps(git, Graph.read(git, heads, old), old, heads))
+
+
+def lane(project: Project, name: str, start: str, **files: str | None) -> str:
+    project.git("checkout", "--quiet", "-b", name, start)
+    for path, content in files.items():
+        if content is None:
+            project.git("rm", "--quiet", path)
+            project.git("commit", "--quiet", "-m", f"remove {path}")
+        else:
+            project.commit(path, content)
+    head = project.git("rev-parse", "HEAD")
+    project.git("checkout", "--quiet", "main")
+    return head
+
+
+def test_lanes_that_share_commits_are_merged_by_git(project: Project) -> None:
+    """What the second one takes back of the first is in no difference from the target, and has to go all the same."""
+    first = lane(project, "first", "main", one="1\n")
+    second = lane(project, "second", "first", one=None, two="2\n")
+    third = lane(project, "third", "main", three="3\n")
+    known = ahead(project, first, second, third)
+    assert [step is not None and step.apart is not None for step in known] == [True, False, True]
+
+
+def test_a_lane_with_two_bases_is_merged_by_git(project: Project) -> None:
+    """It took the target in once, so what it shares with it is more than where it was cut from."""
+    first = lane(project, "first", "main", one="1\n")
+    project.commit("later", "later\n")
+    project.git("checkout", "--quiet", "first")
+    project.git("merge", "--quiet", "--no-edit", "main")
+    both = project.commit("two", "2\n")
+    project.git("checkout", "--quiet", "main")
+    assert first != both
+    (step,) = ahead(project, both)
+    assert step is not None
+    assert step.apart is None
+
+
+def test_what_the_target_or_another_lane_has_already_needs_no_merge(project: Project) -> None:
+    first = lane(project, "first", "main", one="1\n")
+    second = lane(project, "second", "first", two="2\n")
+    assert ahead(project, second, first, project.git("rev-parse", "main"))[1:] == [None, None]
