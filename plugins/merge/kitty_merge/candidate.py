@@ -19,10 +19,9 @@ from kitty_host.state import State
 from kitty_merge import trees
 from kitty_merge.engine import Engine, engine_for
 from kitty_merge.graph import Graph
-from kitty_merge.heads import live_lanes, read_heads, require_target
+from kitty_merge.heads import joined, live_lanes, read_heads, require_target
 from kitty_merge.meeting import Step, steps
 from kitty_merge.own_records import is_record, record_path
-from kitty_merge.settlement import joined
 from kitty_merge.ways import settle
 
 MERGE, SQUASH = "merge", "squash"

@@ -33,13 +33,18 @@ def read_heads(mission: Mission) -> Heads:
     lanes, settled = f"refs/heads/{mission.branch}-lane-", settled_refs(mission)
     refs = mission.repo.git.refs(target, plan, f"{lanes}*", settled)
     branches = {ref.removeprefix("refs/heads/"): commit for ref, commit in refs.items() if ref.startswith(lanes)}
-    joined = {ref.removeprefix(f"{settled}/"): commit for ref, commit in refs.items() if ref.startswith(f"{settled}/")}
-    return Heads(refs.get(target), refs.get(plan), branches, joined)
+    conflicts = {ref.removeprefix(f"{settled}/"): commit for ref, commit in refs.items() if ref.startswith(f"{settled}/")}
+    return Heads(refs.get(target), refs.get(plan), branches, conflicts)
 
 
 def settled_refs(mission: Mission) -> str:
     """Where the refs of settled conflicts are."""
     return f"refs/kitty/{mission.mission_id}/settled"
+
+
+def joined(tree: str, head: str) -> str:
+    """What a settlement is known by: the tree of the chain so far, and the lane that joins it."""
+    return f"{tree}-{head}"
 
 
 def require_target(mission: Mission, found: Heads) -> str:

@@ -20,7 +20,7 @@ from kitty_host.mission import Mission
 from kitty_host.repo import Repo
 from kitty_host.report import note
 from kitty_merge import ref_locks
-from kitty_merge.heads import settled_refs
+from kitty_merge.heads import joined, settled_refs
 from kitty_merge.hooks import Hooks
 from kitty_merge.intent import Conflict, Intent
 from kitty_merge.journal import merge_lock
@@ -32,11 +32,6 @@ _HOOKS = ("pre-commit", "prepare-commit-msg", "commit-msg")
 def has_settled(mission: Mission) -> bool:
     """Whether something was settled that has not landed."""
     return bool(mission.repo.git.refs(settled_refs(mission)))
-
-
-def joined(tree: str, head: str) -> str:
-    """What a settlement is known by: the tree of the chain so far, and the lane that joins it."""
-    return f"{tree}-{head}"
 
 
 def forget_settlements(mission: Mission) -> None:
