@@ -33,7 +33,9 @@ def read_heads(mission: Mission) -> Heads:
     lanes, settled = f"refs/heads/{mission.branch}-lane-", settled_refs(mission)
     refs = mission.repo.git.refs(target, plan, f"{lanes}*", settled)
     branches = {ref.removeprefix("refs/heads/"): commit for ref, commit in refs.items() if ref.startswith(lanes)}
-    conflicts = {ref.removeprefix(f"{settled}/"): commit for ref, commit in refs.items() if ref.startswith(f"{settled}/")}
+    conflicts = {
+        ref.removeprefix(f"{settled}/"): commit for ref, commit in refs.items() if ref.startswith(f"{settled}/")
+    }
     return Heads(refs.get(target), refs.get(plan), branches, conflicts)
 
 
