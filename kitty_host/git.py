@@ -205,7 +205,7 @@ class Git:
 
     def write_blob(self, content: bytes) -> str:
         """Store bytes as they are, without filters."""
-        return self.write_object("blob", content)
+        return self.out("hash-object", "-w", "--stdin", stdin=content)
 
     def read_blob(self, revision: str, path: str) -> bytes | None:
         """The bytes of `path` in a commit or tree, or None where it has none."""
@@ -214,10 +214,6 @@ class Git:
             return done.stdout if done.returncode == 0 else None
         found = self.objects.find(f"{revision}:{path}")
         return found.content if found and found.kind == "blob" else None
-
-    def write_object(self, kind: str, content: bytes) -> str:
-        """Store an object as it is; `kind` is blob, tree or commit. Not by `mktree`, which syncs nothing whatever `core.fsync` says."""
-        return self.out("hash-object", "-w", "-t", kind, "--stdin", stdin=content)
 
     def talk(self, *arguments: str, owner: object) -> tuple[IO[bytes], IO[bytes]]:
         """Start a command that answers for as long as it is asked, which is as long as its owner lives: its input and its output."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,9 @@ def stored(project: Project) -> tuple[str, str] | None:
     return shown["source"], shown["text"]
 
 
+STATES: dict[str, Callable[[Project], None]] = {"none": none, "one": one, "peer": peer, "interrupted": interrupted}
+
+
 def names(root: Path) -> set[str]:
     """Every file and directory but kitty's cache."""
     return {
@@ -64,13 +68,13 @@ def names(root: Path) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("state", [none, one, peer, interrupted], ids=lambda state: state.__name__)
+@pytest.mark.parametrize("name_of_state", STATES)
 def test_a_killed_intake_leaves_the_old_pair_or_the_new_one_and_the_next_leaves_nothing_else(
-    project: Project, crash: Crash, tmp_path: Path, state: object
+    project: Project, crash: Crash, tmp_path: Path, name_of_state: str
 ) -> None:
     for name, text in PLANS.items():
         project.write(name, text)
-    state(project)  # type: ignore[operator]
+    STATES[name_of_state](project)
     before, new = stored(project), ("two.md", PLANS["two.md"])
 
     def intake(root: Path, at: int = 0, torn: bool = False) -> Done:
@@ -105,4 +109,4 @@ def test_a_killed_intake_leaves_the_old_pair_or_the_new_one_and_the_next_leaves_
     assert 0 < changed < len(outcomes)
     assert outcomes == [before] * changed + [new] * (len(outcomes) - changed)
     assert crash.lint() == []
-    sys.stdout.write(f"{state.__name__}: {len(places)} points, {changed} of them before the brief changes hands\n")  # type: ignore[attr-defined]
+    sys.stdout.write(f"{name_of_state}: {len(places)} points, {changed} of them before the brief changes hands\n")

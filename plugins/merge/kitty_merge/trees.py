@@ -97,7 +97,11 @@ def _attributes(git: Git, commit: str) -> Iterator[tuple[str, str]]:
 
 def _is_read(path: str, mode: str) -> bool:
     # Git follows no link to attributes.
-    return mode.startswith("100") and (path == ".gitmodules" or path.rpartition("/")[2] == ".gitattributes")
+    return mode.startswith("100") and _is_for_merging(path)
+
+
+def _is_for_merging(path: str) -> bool:
+    return path == ".gitmodules" or path.rpartition("/")[2] == ".gitattributes"
 
 
 def place_with(repo: Repo, git: Git, found: Mapping[str, str]) -> Path:
@@ -114,7 +118,7 @@ def place_with(repo: Repo, git: Git, found: Mapping[str, str]) -> Path:
 
 def changes_attributes(changes: Iterable[Change]) -> bool:
     """Whether some of these changes are of what merging reads."""
-    return any(change.path == ".gitmodules" or change.path.rpartition("/")[2] == ".gitattributes" for change in changes)
+    return any(_is_for_merging(change.path) for change in changes)
 
 
 def standing_in(repo: Repo, place: Path) -> dict[str, str]:

@@ -52,7 +52,8 @@ def test_a_file_takes_the_place_of_a_directory_and_the_other_way_round(yard: Yar
     yard.plan()
     repo = yard.mission.repo
     entry = trees.Entry("100644", repo.git.write_blob(b"x\n"))
-    empty = repo.git.write_object("tree", b"")
+    empty = repo.git.objects.add("tree", b"")
+    repo.git.objects.flush()
     first = trees.with_entries(repo, empty, {"place/a": entry, "place/b": entry})
     file = trees.with_entries(repo, first, {"place/a": None, "place/b": None, "place": entry})
     assert trees.entries(repo.git, file) == {"place": entry}
