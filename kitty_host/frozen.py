@@ -171,7 +171,7 @@ class Charter:
 
 @frozen
 class Gate:
-    """A check of a candidate that can fail."""
+    """What a check of a candidate said."""
 
     name: str
     ok: bool
@@ -179,16 +179,48 @@ class Gate:
     command: str = ""
     exit_code: int | None = None
     tests: int | None = None
+    """How many were collected; None for a gate that is no suite of tests."""
     commit: str = ""
+    failed: int | None = None
+    skipped: int | None = None
+    seconds: float | None = None
+    exceptions: tuple[str, ...] = ()
+    """Event ids of the exceptions but for which it would not be ok."""
+
+
+@frozen
+class Suite:
+    """A command that shall run on the merged result, as a plugin or the configuration declares it: a gate yet to be run."""
+
+    name: str
+    command: str
+    """Split as by a shell, run without one; `{report}` is where it shall write what came of its tests, as JUnit XML."""
+    timeout_seconds: float = 1800.0
+    minimum_tests: int = 1
+    """How many tests are expected at least; 0 where the exit code alone counts and no report is read."""
 
 
 @frozen
 class Acceptance:
-    """That a candidate passed its gates: the payload of a `CandidateAccepted` row."""
+    """That a candidate passed its gates."""
 
     key: str
     gates: tuple[Gate, ...]
     actor: str
+    asked: tuple[str, ...]
+    """The plugins that were asked for gates."""
+
+
+@frozen
+class Rules:
+    """What governs one action, as it was given to somebody."""
+
+    action: str
+    text: str
+    receipt: str
+    """One hash over the sections."""
+    sections: tuple[tuple[str, str], ...]
+    """Anchors and SHA-256, in order."""
 
 
 @frozen

@@ -92,7 +92,7 @@ class Git:
         self, *arguments: str, stdin: bytes | None = None, ok: Iterable[int] = (0,)
     ) -> subprocess.CompletedProcess[bytes]:
         """Run one command; `ok` lists the exit codes that are an answer."""
-        environment = _environment()
+        environment = user_environment()
         # Messages are read in English; a query must not refresh anybody's index; nothing may wait for a password.
         environment.update(LC_ALL="C", GIT_OPTIONAL_LOCKS="0", GIT_TERMINAL_PROMPT="0")
         # A path is a path, whatever stars and brackets it has; `check-ignore` alone knows no other way and refuses to be told.
@@ -107,7 +107,7 @@ class Git:
         command = ["commit", "--quiet", *arguments]
         if paths:
             command += ["--only", "--", *(f":(top,literal){path}" for path in paths)]
-        self._checked(self._start(command, {**_environment(), **self._extra}, None, inherit=False), command, (0,))
+        self._checked(self._start(command, {**user_environment(), **self._extra}, None, inherit=False), command, (0,))
 
     def _checked(
         self, done: subprocess.CompletedProcess[bytes], arguments: Sequence[str], ok: Iterable[int]
@@ -157,7 +157,7 @@ class Git:
         """
         where = ["-c", f"core.hooksPath={directory}"] if directory else []
         command = [*where, "hook", "run", "--ignore-missing", name, "--", *arguments]
-        return self._start(command, {**_environment(), **self._extra}, None, inherit=True).returncode == 0
+        return self._start(command, {**user_environment(), **self._extra}, None, inherit=True).returncode == 0
 
     def out(self, *arguments: str, stdin: bytes | None = None) -> str:
         """Standard output without the last newline."""
@@ -220,7 +220,7 @@ class Git:
         process = subprocess.Popen(
             ["git", *arguments],
             cwd=self.directory,
-            env={**_environment(), **self._extra},
+            env={**user_environment(), **self._extra},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -287,5 +287,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _environment() -> dict[str, str]:
+def user_environment() -> dict[str, str]:
+    """The environment without what Git sets for the hooks that it runs: for whatever is started in some other repository or worktree."""
     return {name: value for name, value in os.environ.items() if name not in _LOCAL_VARIABLES}

@@ -17,6 +17,7 @@ from kitty_host.api import Command, Finding
 
 if TYPE_CHECKING:
     from kitty_host.records import (
+        Acceptance,
         Brief,
         Candidate,
         Charter,
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
         MissionType,
         Package,
         Page,
+        Rules,
         Section,
         Source,
         State,
         Submission,
+        Suite,
         Transport,
         Workspace,
     )
@@ -382,17 +385,49 @@ def kitty_board_page(states: tuple[State, ...]) -> Page | None:
 
 
 @spec
-def kitty_gates(candidate: Candidate) -> Iterable[Gate]:
-    """Run gates on a candidate.
+def kitty_gates(candidate: Candidate) -> Iterable[Gate | Suite]:
+    """Gates for a candidate: the verdict of one that takes no time, or the command of one that does.
 
-    When: `kitty accept`. Where any plugin implements this, a landing needs an acceptance.
-    Wins: all run; one that is not ok refuses.
+    When: `kitty accept`. Where any plugin implements this, a landing needs an acceptance. A `Suite` is run afterwards, in a worktree of
+    the candidate, with its own time limit, and its tests are counted in the report that it writes.
+    Wins: all are asked; one that is not ok refuses.
     Failure: fails closed, as a gate that is not ok. So does one that takes longer than `plugins.timeout_seconds`.
 
     >>> @hookimpl
     ... def kitty_gates(candidate):
-    ...     from kitty_host.records import Gate
-    ...     return [Gate("has-licence", ok=candidate.mission.repo.git.succeeds("cat-file", "-e", f"{candidate.tip}:LICENSE"))]
+    ...     from kitty_host.records import Gate, Suite
+    ...     yield Gate("has-licence", ok=candidate.mission.repo.git.succeeds("cat-file", "-e", f"{candidate.tip}:LICENSE"))
+    ...     yield Suite("unit", "pytest tests --junitxml={report}", timeout_seconds=600, minimum_tests=20)
+    """
+    raise NotImplementedError
+
+
+@spec(firstresult=True)
+def kitty_acceptance(candidate: Candidate) -> Acceptance | None:
+    """The acceptance that was recorded for exactly this candidate, once it has been looked at as if somebody had forged it.
+
+    When: `kitty merge`, where any plugin implements `kitty_gates`.
+    Wins: the first that answers.
+    Failure: error; raise `MERGE_NOT_ACCEPTED` where there is none.
+
+    >>> @hookimpl
+    ... def kitty_acceptance(candidate):
+    ...     return None
+    """
+    raise NotImplementedError
+
+
+@spec(firstresult=True)
+def kitty_rules(action: str, mission: Mission) -> Rules | None:
+    """The rules that whoever takes a work package is given; their receipt is recorded with the claim.
+
+    When: `kitty implement` and `kitty review --claim`, before the claim is recorded.
+    Wins: the first that answers. Without an answer nothing is recorded.
+    Failure: error; nothing is claimed.
+
+    >>> @hookimpl
+    ... def kitty_rules(action, mission):
+    ...     return None
     """
     raise NotImplementedError
 

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from kitty_host.frozen import PathChange as PathChange
     from kitty_host.frozen import PlannedPackage as PlannedPackage
     from kitty_host.frozen import PlannedStep as PlannedStep
+    from kitty_host.frozen import Rules as Rules
     from kitty_host.frozen import Section as Section
     from kitty_host.frozen import Source as Source
     from kitty_host.frozen import Submission as Submission
+    from kitty_host.frozen import Suite as Suite
     from kitty_host.frozen import Transport as Transport
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from kitty_host.api import Finding
-from kitty_host.ledger.event import LANDED, UNDONE, Other
+from kitty_host.ledger.event import EXCEPTED, LANDED, UNDONE, Other
 from kitty_host.ledger.machine import (
     APPROVED,
     CANCELED,
@@ -96,6 +96,11 @@ class State:
         """The latest row of one of these event types."""
         rows = [row for kind in kinds if (row := self.snapshot.others.get(kind)) is not None]
         return max(rows, key=lambda row: (row.at, row.event_id), default=None)
+
+    def exceptions(self) -> list[Other]:
+        """Every exception from a gate that was ever granted, expired ones too, in the order of their rows."""
+        found = [row for row in self.snapshot.others.values() if row.kind == EXCEPTED]
+        return sorted(found, key=lambda row: (row.at, row.event_id))
 
     def submission(self, wp_id: str) -> dict[str, Any] | None:
         """What was last submitted for review: `head`, `commits`, `no_changes`; None where nothing was."""

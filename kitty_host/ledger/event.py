@@ -22,6 +22,7 @@ from kitty_host.ledger.machine import ALL_LANES, GENESIS, LANES
 LANDED: Final = "MissionLanded"
 UNDONE: Final = "MissionLandingUndone"
 ACCEPTED: Final = "CandidateAccepted"
+EXCEPTED: Final = "GateExceptionGranted"
 STEP_ISSUED: Final = "StepIssued"
 STEP_ANSWERED: Final = "StepAnswered"
 SEALED: Final = "LedgerSealed"
@@ -30,6 +31,8 @@ Actor = str | dict[str, str | None]
 Row = dict[str, Any]
 
 _ACTOR_KEYS = {"role", "profile", "tool", "model"}
+KEPT: Final = frozenset((EXCEPTED,))
+"""Rows of which every one counts, and not only the latest of its type."""
 OTHER_TYPES: Final = frozenset(("RetrospectiveCaptured", "RetrospectiveCaptureFailed", "RetrospectiveSkipped"))
 SUBTASK: Final = frozenset((*LANES, GENESIS, "skipped", "not_applicable"))
 _encoder = json.JSONEncoder(sort_keys=True)
@@ -90,6 +93,11 @@ class Other(NamedTuple):
     at: str
     kind: str
     row: Row
+
+    @property
+    def topic(self) -> str:
+        """What only the latest row says anything about: the type, but for types whose rows all count."""
+        return f"{self.kind} {self.event_id}" if self.kind in KEPT else self.kind
 
 
 Event = Transition | Annotation | Other

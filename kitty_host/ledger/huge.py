@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 
 import msgspec
 
-from kitty_host.ledger.event import STEP_ANSWERED, STEP_ISSUED, SUBTASK, Annotation, Other, decode, parse
+from kitty_host.ledger.event import KEPT, STEP_ANSWERED, STEP_ISSUED, SUBTASK, Annotation, Other, decode, parse
 from kitty_host.ledger.lines import Block, decode_block
 from kitty_host.ledger.machine import APPROVED
 from kitty_host.ledger.reduce import Snapshot
@@ -141,7 +141,7 @@ class Hurry:
             all(map(lt, ids, islice(ids, 1, None)))
             and all(chains.values())
             and all(_is_plain(packages.get(wp_id), run) for wp_id, run in notes.items())
-            and not others.keys() & {"", STEP_ISSUED, STEP_ANSWERED}
+            and not others.keys() & {"", STEP_ISSUED, STEP_ANSWERED, *KEPT}
         ):
             return self._extend_slowly(block)
         for wp_id, chain in chains.items():

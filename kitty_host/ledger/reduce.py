@@ -57,7 +57,7 @@ class Snapshot:
         self.top = ""
         """The greatest id of a transition."""
         self.others: dict[str, Other] = {}
-        """The latest row of each event type that says nothing about lanes."""
+        """The latest row on each topic that is not the lane of a work package, by topic: an event type, or one row that counts for ever."""
         self.issued: dict[str, Other] = {}
         """Steps that were handed out and not answered, by event id."""
         self.answered: set[str] = set()
@@ -153,9 +153,9 @@ class Snapshot:
             self.last = (place, row.at)
 
     def _other(self, row: Other) -> None:
-        known = self.others.get(row.kind)
+        known = self.others.get(row.topic)
         if known is None or (row.at, row.event_id) > (known.at, known.event_id):
-            self.others[row.kind] = row
+            self.others[row.topic] = row
         payload = row.row.get("payload")
         if row.kind == STEP_ISSUED and isinstance(payload, dict):
             if self.run is None or (row.at, row.event_id) < (self.run.at, self.run.event_id):

@@ -179,7 +179,7 @@ def _state(told: dict[str, Any]) -> Snapshot:
     for name in ("rows", "event_count", "last_row_id", "top"):
         setattr(state, name, told[name])
     state.first, state.last = _placed(told["first"]), _placed(told["last"])
-    state.others = {one.kind: one for one in map(_other, told["others"])}
+    state.others = {one.topic: one for one in map(_other, told["others"])}
     state.issued = {one.event_id: one for one in map(_other, told["issued"])}
     state.answered = set(told["answered"])
     state.run = _other(told["run"]) if told["run"] else None

@@ -32,10 +32,10 @@ from kitty_host.files import (
 from kitty_host.git import Git, GitError
 from kitty_host.holders import held, signature
 from kitty_host.repo import Repo
+from kitty_host.worktrees import git_directory
 from kitty_merge import trees
 from kitty_merge.filters import require_filters
 from kitty_merge.journal import Entries
-from kitty_merge.worktrees import git_directory
 
 
 class Prepared(NamedTuple):

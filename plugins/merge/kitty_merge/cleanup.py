@@ -10,8 +10,8 @@ from kitty_host.lanes import PLANNING, require_lanes
 from kitty_host.mission import Mission
 from kitty_host.records import Lane
 from kitty_host.report import counted, note
+from kitty_host.worktrees import finish_removals, remove_worktree
 from kitty_merge.workspace import ENV_FILE, is_on_branch, worktree_path
-from kitty_merge.worktrees import finish_removals, remove_worktree
 
 
 def remove_worktrees(mission: Mission) -> None:

@@ -14,7 +14,7 @@ from kitty_host.api import KittyError
 from kitty_host.files import atomic_write, lock, make_directory
 from kitty_host.git import Git, GitError
 from kitty_host.repo import Repo
-from kitty_merge.worktrees import discard, git_directory
+from kitty_host.worktrees import discard, git_directory
 
 # Nothing of the user's runs where only the scratch worktree is put in order, and nothing is fetched or packed there.
 _SETTINGS = {

@@ -19,12 +19,12 @@ from kitty_host.git import Git
 from kitty_host.mission import Mission
 from kitty_host.repo import Repo
 from kitty_host.report import note
+from kitty_host.worktrees import IN_THE_MAKING, discard, remove_half_made
 from kitty_merge import ref_locks
 from kitty_merge.heads import joined, settled_refs
 from kitty_merge.hooks import Hooks
 from kitty_merge.intent import Conflict, Intent
 from kitty_merge.journal import merge_lock
-from kitty_merge.worktrees import IN_THE_MAKING, discard, remove_half_made
 
 _HOOKS = ("pre-commit", "prepare-commit-msg", "commit-msg")
 

@@ -41,7 +41,7 @@ def allocate(package: Package, mission: Mission) -> Workspace:
         base = base_for(mission, lanes, package, needed)
         return _planning(package, lane, base, repo.git.commit_of(f"refs/heads/{lane.branch}") or base)
     # `kitty next` asks this module where a workspace is, all day; what only making one needs is loaded where it is needed.
-    from kitty_merge.worktrees import remove_half_made
+    from kitty_host.worktrees import remove_half_made
 
     path = worktree_path(mission, lane.lane_id)
     with lock(repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees", sign=True):

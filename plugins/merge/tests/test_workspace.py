@@ -19,6 +19,7 @@ from kitty_host.lanes import require_lanes
 from kitty_host.repo import Repo
 from kitty_host.state import State, dependencies_missing
 from kitty_host.testing import Project
+from kitty_host.worktrees import finish_removals, remove_worktree
 from kitty_merge.candidate import build
 from kitty_merge.objections import objections, refs_of
 from kitty_merge.planner import plan
@@ -30,7 +31,6 @@ from kitty_merge.workspace import (
     find,
     worktree_path,
 )
-from kitty_merge.worktrees import finish_removals, remove_worktree
 
 from .conftest import Yard
 
