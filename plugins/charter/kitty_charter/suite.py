@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -189,12 +188,12 @@ def _unreported(outcome: Outcome) -> str:
 
 
 def _cases(found: Any) -> Iterator[TestCase]:
+    if isinstance(found, TestSuite):
+        nested: Any = found
+        yield from nested
+        found = nested.testsuites()
     for one in found:
-        if isinstance(one, TestSuite):
-            yield from _cases(one)
-            yield from _cases(one.iterchildren(TestSuite))
-        elif isinstance(one, TestCase):
-            yield one
+        yield from _cases(one)
 
 
 def _case(one: TestCase) -> Case | None:
@@ -214,7 +213,7 @@ def same_test(name: str, scenario: str) -> bool:
 
 
 def _as_reported(scenario: str) -> str:
-    path, _, rest = scenario.partition("::")
-    module = re.sub(r"\.py$", "", path).replace("/", ".")
-    *classes, test = re.split(r"::(?![^\[]*\])", rest)
-    return "::".join([".".join([module, *classes]), test])
+    named, bracket, parameters = scenario.partition("[")
+    path, *inside = named.split("::")
+    module = path.removesuffix(".py").replace("/", ".")
+    return f"{'.'.join([module, *inside[:-1]])}::{inside[-1] if inside else ''}{bracket}{parameters}"
