@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from kitty_host.api import Command, hookimpl
 
 if TYPE_CHECKING:
-    from kitty_host.records import Candidate, Charter, Gate, Section
+    from kitty_host.records import Acceptance, Candidate, Charter, Gate, Section
 
 
 @hookimpl(trylast=True)
@@ -40,3 +40,11 @@ def kitty_gates(candidate: "Candidate") -> "Iterable[Gate]":
     from kitty_charter.gates import gates
 
     return gates(candidate)
+
+
+@hookimpl(trylast=True)
+def kitty_acceptance(candidate: "Candidate") -> "Acceptance":
+    """The row that `kitty accept` wrote, judged."""
+    from kitty_charter.acceptance import acceptance
+
+    return acceptance(candidate)

@@ -15,18 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from attrs import frozen
-from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
-from junitparser.junitparser import JUnitXmlError
+from attrs import evolve, frozen
 
 from kitty_host.files import make_directory
 from kitty_host.git import user_environment
-from kitty_host.inert import inert
+from kitty_host.inert import inert, pattern
 from kitty_host.records import Suite
 from kitty_host.report import counted
 
-_LARGEST_REPORT = 64 << 20
-"""Bytes."""
 _GRACE = 5.0
 """Seconds between the request to stop and the end."""
 _NAMED = 3
@@ -96,14 +92,15 @@ def verdict(suite: Suite, outcome: Outcome, *, excused: Sequence[Case] = ()) -> 
     for how in ("failed", "skipped"):
         found = [case.name for case in left if case.how == how]
         if found:
-            named = ", ".join(inert(name, prose=True) for name in found[:_NAMED])
+            named = ", ".join(pattern(name) for name in found[:_NAMED])
             more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
             return f"{len(found)} of {counted(outcome.tests or 0, 'test')} {how}: {named}{more}"
+    if outcome.tests == 0:
+        return "no test was collected"
     if outcome.exit_code and not (excused and outcome.exit_code == 1):
         return f"exit code {outcome.exit_code}; {last_line(outcome.log)}"
     if outcome.tests is not None and outcome.tests < suite.minimum_tests:
-        few = f"{counted(outcome.tests, 'test')} collected, at least {suite.minimum_tests} expected"
-        return few if outcome.tests else "no test was collected"
+        return f"{counted(outcome.tests, 'test')} collected, at least {suite.minimum_tests} expected"
     return ""
 
 
@@ -111,7 +108,8 @@ def last_line(log: Path) -> str:
     """The last thing that a command printed, in a line, and where the rest stands."""
     with log.open("rb") as stream:
         stream.seek(max(0, log.stat().st_size - 4096))
-        lines = [line for line in stream.read().decode(errors="replace").splitlines() if line.strip()]
+        # Rules are drawn around what test runners say last.
+        lines = [said for line in stream.read().decode(errors="replace").splitlines() if (said := line.strip(" =-_"))]
     return f"{inert(lines[-1], prose=True)} (all of it: {log})" if lines else "it printed nothing"
 
 
@@ -166,45 +164,22 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def _counted(outcome: Outcome, report: Path) -> Outcome:
-    from attrs import evolve
+    # Reading XML takes as long to load as a small command.
+    from kitty_charter.junit import Unreadable, read
 
     try:
-        if report.stat().st_size > _LARGEST_REPORT:
-            return evolve(outcome, trouble=f"its report is larger than {_LARGEST_REPORT >> 20} MiB")
-        found = list(_cases(JUnitXml.fromfile(str(report))))
+        tests, cases = read(report)
     except FileNotFoundError:
         return evolve(outcome, trouble=_unreported(outcome))
-    # A parser of strangers' text; whatever it stumbles over, there is no report.
-    except (OSError, SyntaxError, ValueError, LookupError, AttributeError, TypeError, JUnitXmlError) as error:
-        return evolve(outcome, trouble=f"its report is no JUnit XML: {inert(str(error), prose=True)}")
-    bad = tuple(case for case in map(_case, found) if case is not None)
-    return evolve(outcome, tests=len(found), cases=bad)
+    except Unreadable as error:
+        return evolve(outcome, trouble=str(error))
+    return evolve(outcome, tests=tests, cases=cases)
 
 
 def _unreported(outcome: Outcome) -> str:
     if outcome.exit_code:
         return f"exit code {outcome.exit_code} and no report; {last_line(outcome.log)}"
     return "it wrote no report: let it write JUnit XML to {report}, as in pytest --junitxml={report}"
-
-
-def _cases(found: Any) -> Iterator[TestCase]:
-    if isinstance(found, TestSuite):
-        nested: Any = found
-        yield from nested
-        found = nested.testsuites()
-    for one in found:
-        yield from _cases(one)
-
-
-def _case(one: TestCase) -> Case | None:
-    name = f"{one.classname}::{one.name}" if one.classname else str(one.name)
-    results = list(one.result)
-    for how, kinds in (("failed", (Failure, Error)), ("skipped", (Skipped,))):
-        told = [result for result in results if isinstance(result, kinds)]
-        if told:
-            text = "\n".join(f"{result.message or ''}\n{result.text or ''}".strip() for result in told)
-            return Case(name, how, text)  # type: ignore[arg-type]
-    return None
 
 
 def same_test(name: str, scenario: str) -> bool:

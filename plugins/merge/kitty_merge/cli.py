@@ -11,10 +11,10 @@ from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
 from kitty_host.lanes import require_lanes
 from kitty_host.ledger.emit import announce
-from kitty_host.ledger.event import ACCEPTED, LANDED, UNDONE
+from kitty_host.ledger.event import LANDED, UNDONE
 from kitty_host.ledger.machine import SETTLED
 from kitty_host.mission import Mission
-from kitty_host.records import Candidate, Lane
+from kitty_host.records import Acceptance, Candidate, Lane
 from kitty_host.report import counted, note
 from kitty_host.state import State
 from kitty_merge import settlement
@@ -115,7 +115,7 @@ def _merge(call: Invocation, asked: Intent, dry_run: bool) -> None:
             _already_landed(call, asked, dry_run)
             return
         if dry_run:
-            candidate = _checked(call, asked, before)
+            candidate = _checked(call, asked)
             rehearse(candidate)
             _print_rehearsal(call, candidate)
             return
@@ -148,7 +148,7 @@ def _land(call: Invocation, asked: Intent, before: State) -> None:
     _ask_the_remote(call, before)
     mission = call.mission
     try:
-        candidate = _checked(call, asked, call.state())
+        candidate = _checked(call, asked)
     except KittyError as error:
         if error.code != "MERGE_CONFLICT" or "tip" not in error.details:
             raise
@@ -161,7 +161,7 @@ def _land(call: Invocation, asked: Intent, before: State) -> None:
     _print_receipt(call, found)
 
 
-def _checked(call: Invocation, asked: Intent, state: State) -> Candidate:
+def _checked(call: Invocation, asked: Intent) -> Candidate:
     """The merged result, accepted, as the strategy wants it, and with nothing against it."""
     note("Building the merged result aside …")
     candidate: Candidate = call.plugins.required("kitty_candidate", mission=call.mission)
@@ -170,7 +170,7 @@ def _checked(call: Invocation, asked: Intent, state: State) -> Candidate:
             raise KittyError(finding.code, finding.message, finding.hint)
         note(f"{finding.code}: {finding.message}")
     # Only now: what a check objects to no gate would accept.
-    candidate = _accepted(call, state, candidate)
+    candidate = _accepted(call, candidate)
     return squashed(candidate) if asked.strategy == SQUASH else candidate
 
 
@@ -288,26 +288,22 @@ def _late(call: Invocation, lane: Lane, landed: str | None) -> bool:
     )
 
 
-def _accepted(call: Invocation, state: State, candidate: Candidate) -> Candidate:
+def _accepted(call: Invocation, candidate: Candidate) -> Candidate:
     """The candidate with the gates it passed. Errors: `MERGE_NOT_ACCEPTED` where any plugin provides gates and they did not pass for it."""
     if not call.plugins.implements("kitty_gates"):
         note("No gate is installed: approvals suffice.")
         return candidate
-    row = state.last_other(ACCEPTED)
-    payload: dict[str, Any] = row.row.get("payload") or {} if row else {}
-    gates = payload.get("gates") or []
-    if payload.get("key") != candidate.key or not gates or not all(gate.get("ok") is True for gate in gates):
-        moved = (
-            "was not accepted yet" if not payload else "is not what was accepted: target, lanes or content moved since"
-        )
+    found: Acceptance = call.plugins.required("kitty_acceptance", candidate=candidate)
+    unasked = [name for name in call.plugins.implementers("kitty_gates") if name not in found.asked]
+    if unasked:
         raise KittyError(
             "MERGE_NOT_ACCEPTED",
-            f"this result {moved}",
+            f"this result was accepted without the gates of {', '.join(unasked)}",
             f"run: kitty accept --mission {call.mission.slug}",
             key=candidate.key,
-            accepted=payload.get("key"),
+            accepted=found.key,
         )
-    return evolve(candidate, gates=tuple(str(gate["name"]) for gate in gates))
+    return evolve(candidate, gates=tuple(gate.name for gate in found.gates))
 
 
 def _configured_strategy(call: Invocation) -> str:

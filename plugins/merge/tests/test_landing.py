@@ -259,41 +259,44 @@ def test_rebase_is_no_strategy(yard: Yard) -> None:
 
 
 GATE = """
-from kitty_host.api import hookimpl
+from kitty_host.api import KittyError, hookimpl
 
 @hookimpl
 def kitty_gates(candidate):
     return []
+
+@hookimpl
+def kitty_acceptance(candidate):
+    from kitty_host.records import Acceptance, Gate
+    root = candidate.mission.repo.root
+    if not (root / "accepted").exists():
+        raise KittyError("MERGE_NOT_ACCEPTED", "it was not accepted yet", "touch accepted")
+    return Acceptance(candidate.key, (Gate("tests", True),), "rita", tuple((root / "accepted").read_text().split()))
 """
 
 
-def accept(yard: Yard, key: str, *, ok: bool = True) -> None:
-    from kitty_host.ledger.event import ACCEPTED, envelope, new_id, now
-
-    row = envelope(ACCEPTED, {"key": key, "gates": [{"name": "tests", "ok": ok}]}, aggregate_id=yard.mission.mission_id)
-    yard.mission.ledger.append([{**row, "event_id": new_id(), "timestamp": now()}])
-
-
-def test_where_a_plugin_has_gates_an_acceptance_of_this_very_result_is_needed(
+def test_where_a_plugin_has_gates_somebody_must_answer_for_an_acceptance_with_all_of_them(
     yard: Yard, install_plugin: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kitty_merge.candidate import build
-
     monkeypatch.setenv("KITTY_PLUGINS", "merge,gate")
     install_plugin("gate", GATE)  # type: ignore[operator]
     ready(yard)
     assert "not accepted yet" in refused(yard, "MERGE_NOT_ACCEPTED")
-    accept(yard, "0" * 64)
-    refused(yard, "MERGE_NOT_ACCEPTED")
-    accept(yard, build(yard.mission).key, ok=False)
-    refused(yard, "MERGE_NOT_ACCEPTED")
-    accept(yard, build(yard.mission).key)
-    yard.project.commit("unrelated.txt")
-    assert "moved since" in refused(yard, "MERGE_NOT_ACCEPTED")
-    accept(yard, build(yard.mission).key)
+    yard.project.write("accepted", "other")
+    assert "without the gates of gate" in refused(yard, "MERGE_NOT_ACCEPTED")
+    yard.project.write("accepted", "other gate")
     done = yard.project.kitty("merge", "--json")
     assert done.exit_code == 0, done
     assert done.json["receipt"]["gates"] == ["tests"]
+
+
+def test_gates_without_anybody_who_accepts_land_nothing(
+    yard: Yard, install_plugin: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KITTY_PLUGINS", "merge,gate")
+    install_plugin("gate", GATE.partition("@hookimpl\ndef kitty_acceptance")[0])  # type: ignore[operator]
+    ready(yard)
+    refused(yard, "PLUGIN_MISSING")
 
 
 def test_without_gates_approvals_suffice_and_the_landing_says_so(yard: Yard) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ from kitty_host.report import note
 from kitty_host.state import State
 
 if TYPE_CHECKING:
+    from kitty_host.ledger.event import Other
     from kitty_host.records import Forecast
 
+_EXCEPTION = ("gate", "scenario", "operator", "granted", "expires", "environmental", "follow_up")
 _SHOWN = 3
 """How many paths of a conflict are named."""
 
@@ -71,8 +74,21 @@ def _row(state: State) -> dict[str, Any]:
             "percent": progress.percent,
         },
         "findings": [finding._asdict() for finding in [*mission.ledger.findings(), *mission.package_findings]],
+        "exceptions": [_exception(row) for row in state.exceptions()],
         "forecast": None,
     }
+
+
+def _exception(row: Other) -> dict[str, str]:
+    """What was let pass, by whom and until when; it is shown for ever, also when it holds no more."""
+    payload = row.row.get("payload")
+    told = payload if isinstance(payload, dict) else {}
+    return {name: _shown(str(told.get(name) or "")) for name in _EXCEPTION}
+
+
+def _shown(text: str) -> str:
+    """An issue's number and an address are harmless as they are."""
+    return text if re.fullmatch(r"[\w./:#-]{1,200}", text, re.ASCII) else inert(text, prose=True)
 
 
 def _forecast(call: Invocation, state: State) -> dict[str, Any] | None:
@@ -112,5 +128,8 @@ def _told(row: dict[str, Any]) -> str:
             f"  {inert(package['wp_id'])}  {package['lane']:12} {package['lane_id'] or '-':14} {package['title']}{who}{after}"
         )
     lines += [f"  {finding['code']}: {finding['message']}" for finding in row["findings"]]
+    for one in row["exceptions"]:
+        lines.append(f"  exception from {one['gate']}: {one['scenario']}, by {one['operator']}")
+        lines.append(f"    {one['granted']} to {one['expires']}: {one['environmental']}; {one['follow_up']}")
     lines += _foretold(row["forecast"]) if row["forecast"] else []
     return "\n".join(lines)
