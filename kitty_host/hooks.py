@@ -30,7 +30,6 @@ if TYPE_CHECKING:
         MissionType,
         Package,
         Page,
-        Rules,
         Section,
         Source,
         State,
@@ -354,6 +353,22 @@ def kitty_charter_sections(action: str) -> Iterable[Section]:
 
 
 @spec(firstresult=True)
+def kitty_charter(action: str, sections: tuple[Section, ...], repo: Repo) -> Charter | None:
+    """Everything that governs one action: the rules of the project around those of plugins, which are `sections`.
+
+    When: `kitty charter context`, and, to record with a claim what an agent was given, `kitty implement` and `kitty review --claim`.
+    Wins: the first that answers. Without an answer nothing governs, and a claim has no receipt.
+    Failure: error; nothing is claimed.
+
+    >>> @hookimpl
+    ... def kitty_charter(action, sections, repo):
+    ...     from kitty_host.records import Charter
+    ...     return Charter(action, sections)
+    """
+    raise NotImplementedError
+
+
+@spec(firstresult=True)
 def kitty_charter_render(charter: Charter, mode: str) -> str | None:
     """The text that an agent is given.
 
@@ -412,21 +427,6 @@ def kitty_acceptance(candidate: Candidate) -> Acceptance | None:
 
     >>> @hookimpl
     ... def kitty_acceptance(candidate):
-    ...     return None
-    """
-    raise NotImplementedError
-
-
-@spec(firstresult=True)
-def kitty_rules(action: str, mission: Mission) -> Rules | None:
-    """The rules that whoever takes a work package is given; their receipt is recorded with the claim.
-
-    When: `kitty implement` and `kitty review --claim`, before the claim is recorded.
-    Wins: the first that answers. Without an answer nothing is recorded.
-    Failure: error; nothing is claimed.
-
-    >>> @hookimpl
-    ... def kitty_rules(action, mission):
     ...     return None
     """
     raise NotImplementedError

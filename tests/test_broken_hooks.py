@@ -93,7 +93,7 @@ EFFECTS = {
         (
             *("kitty_lanes", "kitty_workspace", "kitty_find_workspace", "kitty_submission", "kitty_forecast"),
             *("kitty_candidate", "kitty_merge", "kitty_intake", "kitty_brief", "kitty_next", "kitty_transport"),
-            *("kitty_charter_render", "kitty_board_page", "kitty_acceptance", "kitty_rules"),
+            *("kitty_charter_render", "kitty_board_page", "kitty_acceptance", "kitty_charter"),
         ),
         it_is_a_fault,
     ),

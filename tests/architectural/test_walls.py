@@ -19,6 +19,7 @@ NAMED = re.compile(rf"\bkitty-({'|'.join(NAMES)})\b|\bkitty_({'|'.join(NAMES)})[
 
 PROCESSES = {
     "kitty_host/git.py": "runs Git for everybody",
+    "plugins/charter/kitty_charter/suite.py": "runs the commands that are gates, each in a session that is ended with it",
     "kitty_host/testing.py": "fixtures run kitty as a user would, and plain Git to compare with",
 }
 FILES = {"kitty_host/files.py": "owns every rename, link and lock"}

@@ -7,24 +7,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-import attrs
 import click
 
-from kitty_charter.project import project_sections
-from kitty_charter.render import BOOTSTRAP, COMPACT, KINDS, anchors, digest, ids, receipt
 from kitty_host.api import KittyError
-from kitty_host.command import Invocation, command, group
+from kitty_host.command import Invocation, command
 from kitty_host.files import write_cache
-from kitty_host.governance import plugin_sections
+from kitty_host.governance import BOOTSTRAP, COMPACT, KINDS, anchors, charter_for, digest_of, ids, receipt, rendered
 from kitty_host.inert import inert
-from kitty_host.records import Charter, Section
 
 AUTO = "auto"
 
-charter = group("charter", help="Print the rules that govern an action.")
 
-
-@command("context", group=charter)
+@command("context")
 @click.option("--action", required=True, metavar="ACTION", help="What is about to be done, such as implement.")
 @click.option("--mode", type=click.Choice([BOOTSTRAP, COMPACT, AUTO]), default=AUTO, help="How much of it to print.")
 def context(call: Invocation, action: str, mode: str) -> None:
@@ -34,34 +28,20 @@ def context(call: Invocation, action: str, mode: str) -> None:
     and the short form after that.
     """
     action = inert(action, prose=True)
-    found = Charter(
-        action, _distinct([*project_sections(call.repo.root, action), *plugin_sections(call.plugins, action)])
-    )
+    found = charter_for(call.plugins, call.repo, action)
+    hashes = receipt(found)
     memory = call.repo.cache / "charter-context.json"
     given = _remembered(memory)
     if mode == AUTO:
-        mode = COMPACT if given.get(action) == digest(found) else BOOTSTRAP
-    rendered: str = call.plugins.required("kitty_charter_render", charter=found, mode=mode)
-    text = f"{rendered}\n\nReceipt: {digest(found)}"
+        mode = COMPACT if given.get(action) == digest_of(hashes) else BOOTSTRAP
+    rules = rendered(call.plugins, found, mode)
     if mode == BOOTSTRAP:
-        _remember(memory, {**given, action: digest(found)})
+        _remember(memory, {**given, action: rules.receipt})
+    text = f"{rules.text}\n\nReceipt: {rules.receipt}"
     payload: dict[str, Any] = {"schema": "kitty.charter/1", "action": action, "mode": mode}
     payload |= {kind: ids(found, kind) for kind in KINDS}
-    call.show({**payload, "sections": anchors(found), "receipt": receipt(found), "text": text}, text)
-
-
-def _distinct(sections: list[Section]) -> tuple[Section, ...]:
-    """The sections with anchors that differ: the second `testing` is `testing-1`."""
-    taken: set[str] = set()
-    distinct = []
-    for section in sections:
-        anchor, number = section.anchor, 0
-        while anchor in taken:
-            number += 1
-            anchor = f"{section.anchor}-{number}"
-        taken.add(anchor)
-        distinct.append(attrs.evolve(section, anchor=anchor))
-    return tuple(distinct)
+    listed = [{"anchor": anchor, "sha256": sha256} for anchor, sha256 in hashes.items()]
+    call.show({**payload, "sections": anchors(found), "receipt": listed, "text": text}, text)
 
 
 def _remembered(memory: Path) -> dict[str, Any]:

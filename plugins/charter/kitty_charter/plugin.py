@@ -7,13 +7,14 @@ from kitty_host.api import Command, hookimpl
 
 if TYPE_CHECKING:
     from kitty_host.records import Acceptance, Candidate, Charter, Gate, Section
+    from kitty_host.repo import Repo
 
 
 @hookimpl(trylast=True)
 def kitty_commands() -> list[Command]:
     """`charter` and `accept`."""
     return [
-        Command("charter", "kitty_charter.context:charter", "Print the rules for one action."),
+        Command("charter", "kitty_charter.cli:charter", "The rules for one action, and who was given which."),
         Command("accept", "kitty_charter.accept:accept", "Run every gate on the merged result and record the answer."),
     ]
 
@@ -24,6 +25,14 @@ def kitty_charter_sections(action: str) -> "Iterable[Section]":
     from kitty_charter.rules import sections
 
     return sections(action)
+
+
+@hookimpl(trylast=True)
+def kitty_charter(action: str, sections: "tuple[Section, ...]", repo: "Repo") -> "Charter":
+    """The repository's own charter, and behind it what plugins say."""
+    from kitty_charter.project import charter
+
+    return charter(repo.root, action, sections)
 
 
 @hookimpl(trylast=True)

@@ -1,4 +1,4 @@
-"""The project's own charter: `.kittify/charter/charter.yaml` and `charter.md` as sections.
+"""The project's own charter: `.kittify/charter/charter.yaml` and `charter.md` as sections, before those of plugins.
 
 The YAML names what was selected (directives, tactics, styleguides) and is read strictly: what cannot be understood is
 `CHARTER_INVALID`, never left out. The Markdown is prose; each of its headings is a section.
@@ -11,9 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
+
 from kitty_host.api import KittyError
 from kitty_host.config import parse_yaml
-from kitty_host.records import Section
+from kitty_host.governance import KINDS, Kind
+from kitty_host.records import Charter, Section
 
 PLACE = ".kittify/charter"
 
@@ -31,10 +34,69 @@ _TITLE = re.compile(rf"({'|'.join(_KINDS)})s?(?: ids?)?", re.IGNORECASE)
 _ITEM = re.compile(rf"[ \t]*[-*+][ \t]+\W*({_DIRECTIVE}|{_SLUG})")
 
 
+def charter(root: Path, action: str, others: Iterable[Section]) -> Charter:
+    """The repository's charter, with the sections of others behind it and anchors that differ. Errors: `CHARTER_INVALID`."""
+    taken: set[str] = set()
+    distinct = []
+    for section in (*project_sections(root, action), *others):
+        anchor, number = section.anchor, 0
+        while anchor in taken:
+            number += 1
+            anchor = f"{section.anchor}-{number}"
+        taken.add(anchor)
+        distinct.append(_canonical(section, anchor))
+    return Charter(action, tuple(distinct))
+
+
+def canonical(name: str) -> str:
+    """The one form of an id: `024-locality-of-change`, `directive_024` and `directive:DIRECTIVE_024` are `DIRECTIVE_024`.
+
+    `DIR-024` is another one: those are the project's own.
+    """
+    name = name.strip()
+    number = re.fullmatch(rf"(?:directive:)?(?:DIRECTIVE[_-](\d+)|(\d{{3}})-{_SLUG})", name, re.IGNORECASE)
+    if number:
+        return f"DIRECTIVE_{int(number[1] or number[2]):03}"
+    own = re.fullmatch(r"(?:directive:)?DIR-(\d+)", name, re.IGNORECASE)
+    if own:
+        return f"DIR-{int(own[1]):03}"
+    return name.partition(":")[2] if name.partition(":")[0] in _KINDS else name
+
+
+def _canonical(section: Section, anchor: str) -> Section:
+    directives, tactics, styleguides = (
+        tuple(dict.fromkeys(map(canonical, names)))
+        for names in (section.directives, section.tactics, section.styleguides)
+    )
+    return evolve(section, anchor=anchor, directives=directives, tactics=tactics, styleguides=styleguides)
+
+
 def project_sections(root: Path, action: str) -> list[Section]:
     """The sections of a repository's charter, the YAML's first. Errors: `CHARTER_INVALID`."""
     yaml, markdown = root / PLACE / "charter.yaml", root / PLACE / "charter.md"
     return [*_yaml_sections(yaml), *_markdown_sections(_read(markdown), action)]
+
+
+def headings(root: Path) -> list[tuple[int, str, str]]:
+    """Level, title and text of each heading of the Markdown. Errors: `CHARTER_INVALID`."""
+    return [
+        (0 if level > 6 else level, title, body) for level, title, body in _split(_read(root / PLACE / "charter.md"))
+    ]
+
+
+def definitions(root: Path) -> dict[Kind, list[str]]:
+    """The ids that the YAML says something about, by kind, as often as it does, in their one form. Errors: `CHARTER_INVALID`."""
+    path = root / PLACE / "charter.yaml"
+    charter = _mapping(parse_yaml(_read(path), path, code="CHARTER_INVALID"), "the file", path)
+    directives = _entries(_mapping(charter.get("directives"), "directives", path), "directives", path)
+    found: dict[Kind, list[str]] = {kind: [] for kind in KINDS}
+    found["directives"] += [canonical(one["id"]) for one in directives]
+    for one in _entries(_mapping(charter.get("catalog"), "catalog", path), "references", path, inside="catalog."):
+        named, _, name = one["id"].rpartition(":")
+        for kind in KINDS:
+            if (named or str(one.get("kind") or "")).lower() == kind.removesuffix("s"):
+                found[kind].append(canonical(name))
+    return found
 
 
 def _section(anchor: str, title: str, body: str, ids: Mapping[str, Iterable[str]], critical: bool = False) -> Section:
@@ -57,9 +119,8 @@ def _read(path: Path) -> str:
 
 
 def _markdown_sections(text: str, action: str) -> list[Section]:
-    """One section per heading. Those whose heading names the action are critical, up to a quarter of the text."""
+    """One section per heading. Those whose heading names the action are critical, with what is below them."""
     named = re.compile(rf"\b{re.escape(re.sub('[sey]$', '', action))}", re.IGNORECASE)
-    room = len(text) // 4
     above = 0  # the level of the critical heading that one is below; 0 where there is none
     found = []
     for level, title, body in _split(text):
@@ -67,9 +128,7 @@ def _markdown_sections(text: str, action: str) -> list[Section]:
             above = 0
         if not above and named.search(title):
             above = level
-        critical = bool(above) and len(body) <= room
-        room -= len(body) if critical else 0
-        found.append(_section(_slug(title), title, body, _ids(title, body), critical))
+        found.append(_section(_slug(title), title, body, _ids(title, body), critical=above > 0))
     return found
 
 

@@ -1,31 +1,32 @@
-"""A charter as text for an agent, and the receipt that proves which text it was."""
+"""A charter as text for an agent: everything, or what fits into less than half of that."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from typing import Literal
 
+from kitty_host.governance import BOOTSTRAP, KINDS, anchors, block, ids
 from kitty_host.records import Charter, Section
 
-Kind = Literal["directives", "tactics", "styleguides"]
-KINDS: tuple[Kind, ...] = ("directives", "tactics", "styleguides")
-BOOTSTRAP, COMPACT = "bootstrap", "compact"
-
-
-def ids(charter: Charter, kind: Kind) -> list[str]:
-    """The ids of one kind over all sections, each once, in the order in which they first appear."""
-    return list(dict.fromkeys(name for section in charter.sections for name in getattr(section, kind)))
-
-
-def anchors(charter: Charter) -> list[str]:
-    """The anchors of all sections."""
-    return [section.anchor for section in charter.sections]
+_SPARE = 200
+"""Bytes for what is written below a text, such as its receipt."""
 
 
 def render(charter: Charter, mode: str) -> str:
-    """Ids and anchors in both modes; the text of every section in `bootstrap`, of the critical ones in `compact`."""
-    shown = [section for section in charter.sections if mode == BOOTSTRAP or section.critical]
+    """Ids and anchors in both modes; with them every section in `bootstrap`, and in `compact` the critical ones that there is room for."""
+    whole = _text(charter, BOOTSTRAP, charter.sections)
+    if mode == BOOTSTRAP:
+        return whole
+    room = len(whole.encode()) // 2 - len(_text(charter, mode, ()).encode()) - _SPARE
+    shown = set()
+    # The short ones first, such as the note that something is missing: most of them have room then.
+    for size, anchor in sorted((len(block(one).encode()) + 2, one.anchor) for one in charter.sections if one.critical):
+        if size <= room:
+            shown.add(anchor)
+            room -= size
+    return _text(charter, mode, [section for section in charter.sections if section.anchor in shown])
+
+
+def _text(charter: Charter, mode: str, shown: Sequence[Section]) -> str:
     lines = [f"# Charter for {charter.action} ({mode})", ""]
     lines += [_listed(kind, ids(charter, kind)) for kind in KINDS]
     lines.append(_listed("sections", anchors(charter)))
@@ -33,25 +34,6 @@ def render(charter: Charter, mode: str) -> str:
         lines += ["", "All of it is in force. Sections that are only named here stand in full in:"]
         lines.append(f"kitty charter context --action {charter.action} --mode {BOOTSTRAP}")
     return "\n\n".join(["\n".join(lines), *map(block, shown)])
-
-
-def block(section: Section) -> str:
-    """A section as it stands in the text; what its receipt is a hash of."""
-    return f"## {' '.join(section.title.split())} (#{section.anchor})\n\n{section.body}".rstrip()
-
-
-def receipt(charter: Charter) -> list[dict[str, str]]:
-    """A hash for each section, the same in both modes."""
-    return [
-        {"anchor": section.anchor, "sha256": hashlib.sha256(block(section).encode()).hexdigest()}
-        for section in charter.sections
-    ]
-
-
-def digest(charter: Charter) -> str:
-    """One hash over the whole receipt."""
-    lines = "".join(f"{one['anchor']} {one['sha256']}\n" for one in receipt(charter))
-    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _listed(name: str, items: Sequence[str]) -> str:

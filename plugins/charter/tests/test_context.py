@@ -105,7 +105,7 @@ def test_ids_and_anchors_come_in_the_order_of_the_charter(chartered: Project) ->
         "DIRECTIVE_001",
         "DIRECTIVE_024",
         "USE_C4_MODELS",
-        "031-context-aware-design",
+        "DIRECTIVE_031",
         "RECONCILE_CHANGE_SCOPE",
     ]
     assert found["tactics"] == [
@@ -228,7 +228,9 @@ def kitty_charter_sections(action):
 
 @hookimpl
 def kitty_charter_render(charter, mode):
-    return "in other words" if charter.action == "merge" else None
+    if charter.action == "merge":
+        return "in other words: DIR-900, house, kitty-always, kitty-merge, missing-stranger"
+    return "DIR-900 house missing-stranger kitty-always" if charter.action == "review" and mode == "compact" else None
 """
 
 
@@ -237,7 +239,18 @@ def test_a_plugin_adds_sections_and_may_render(project: Project, install_plugin:
     found = ask(project, action="review")
     assert found["sections"] == ["house", "missing-stranger", "kitty-always", "kitty-review"]
     assert found["directives"] == ["DIR-900"]
-    assert ask(project, action="merge")["text"].startswith("in other words\n\nReceipt: ")
+    answer = project.kitty("charter", "context", "--action", "merge", "--json")
+    assert (answer.exit_code, answer.code) == (1, "CHARTER_INCOMPLETE")
+    assert answer.json["message"] == "the rendered charter lacks kitty-always among its anchors", (
+        "they are in another order"
+    )
+
+
+def test_a_renderer_that_drops_something_is_refused(project: Project, install_plugin: Callable[..., Path]) -> None:
+    install_plugin("stranger", STRANGER)
+    answer = project.kitty("charter", "context", "--action", "review", "--mode", "compact", "--json")
+    assert (answer.exit_code, answer.code) == (1, "CHARTER_INCOMPLETE")
+    assert answer.json["details"] == {"kind": "anchors", "name": "kitty-review"}
 
 
 def test_a_plugin_that_fails_leaves_a_visible_note(project: Project, install_plugin: Callable[..., Path]) -> None:

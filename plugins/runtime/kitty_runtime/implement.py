@@ -6,10 +6,14 @@ the work package with the cause, and running the command again retries.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
+from kitty_host.governance import given, keep, told
 from kitty_host.inert import inert
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, annotation
@@ -30,7 +34,9 @@ def implement(call: Invocation, wp: str) -> None:
     package = call.mission.package(wp)
     actor = call.actor()
     _require_branch_strategy(call.mission)
-    emit(call.plugins, call.mission, lambda state: claim(state, package, actor))
+    rules = given(call.plugins, call.repo, "implement")
+    emit(call.plugins, call.mission, lambda state: claim(state, package, actor, told(rules)))
+    kept = keep(call.repo, rules) if rules else None
     try:
         workspace: Workspace = call.plugins.required("kitty_workspace", package=package, mission=call.mission)
     except Exception as error:
@@ -54,11 +60,13 @@ def implement(call: Invocation, wp: str) -> None:
         "base": workspace.base,
         "env": dict(workspace.env),
         "notes": list(workspace.notes),
+        "rules": {"receipt": rules.receipt, "file": str(kept)} if rules else None,
     }
     lines = [
         f"{package.wp_id} is yours: {inert(package.title, prose=True)}",
         f"  work in   {where or call.repo.root}",
         f"  on        {workspace.branch}",
+        *([f"  rules     {kept}"] if kept else []),
         *(f"  {note}" for note in workspace.notes),
         f"Then: {'commit, and ' if where else ''}kitty submit {package.wp_id}",
     ]
@@ -84,8 +92,11 @@ def _is_mine(state: State, package: Package, actor: str) -> bool:
     return state.lane(package.wp_id) == IN_PROGRESS and same(implementer(state, package.wp_id), actor)
 
 
-def claim(state: State, package: Package, actor: str) -> list[Row]:
-    """The rows that make a work package the actor's; none where it is already. Errors: `TRANSITION_REFUSED`."""
+def claim(state: State, package: Package, actor: str, rules: Mapping[str, Any]) -> list[Row]:
+    """The rows that make a work package the actor's, with the rules that go with it; none where it is already.
+
+    Errors: `TRANSITION_REFUSED`.
+    """
     lane = state.lane(package.wp_id)
     known = state.package_state(package.wp_id)
     if lane in (CLAIMED, IN_PROGRESS) and known is not None:
@@ -106,9 +117,9 @@ def claim(state: State, package: Package, actor: str) -> list[Row]:
     if busy:
         raise refuse(f"{busy} is being worked on in the same lane", f"wait until {busy} is approved", busy=busy)
     if lane == BLOCKED:
-        again = row(state, package, IN_PROGRESS, actor, reason="retry", policy_metadata={"agent": actor})
+        again = row(state, package, IN_PROGRESS, actor, reason="retry", policy_metadata={"agent": actor, **rules})
         return [again, annotation(package.wp_id, {"agent": actor}, actor=actor)]
     return [
-        row(state, package, CLAIMED, actor, policy_metadata={"agent": actor}),
+        row(state, package, CLAIMED, actor, policy_metadata={"agent": actor, **rules}),
         row(state, package, IN_PROGRESS, actor, source=CLAIMED),
     ]

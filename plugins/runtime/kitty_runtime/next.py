@@ -137,15 +137,11 @@ def _prompt(call: Invocation, decision: Decision) -> str:
         lines += [f"Work package: {package.wp_id}, {inert(package.title, prose=True)}"]
         lines += [f"Owned files: {', '.join(map(pattern, package.owned_files))}"]
         lines += [f"Its description: {call.mission.directory / package.path}", ""]
-    from kitty_host.governance import plugin_sections
-    from kitty_host.records import Charter
+    from kitty_host.governance import given
 
-    sections = tuple(plugin_sections(call.plugins, decision.mission_state))
-    if sections:
-        charter = Charter(decision.mission_state, sections)
-        text = call.plugins.first("kitty_charter_render", charter=charter, mode="compact")
-        # Without a plugin that renders them the rules still arrive.
-        lines += ["", text or "\n\n".join(f"## {one.title}\n\n{one.body}" for one in sections)]
+    rules = given(call.plugins, call.repo, decision.mission_state)
+    if rules:
+        lines += ["", rules.text, "", f"Receipt: {rules.receipt}"]
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
+from kitty_host.governance import given, keep, told
 from kitty_host.inert import inert
 from kitty_host.lanes import branch_of, lane_ids
 from kitty_host.ledger.emit import emit
@@ -46,26 +47,32 @@ def review(
     package = call.mission.package(wp)
     actor = call.actor()
     commit = _commit_to_approve(call, package) if step == "approve" else None
+    rules = given(call.plugins, call.repo, "review") if claim else None
     plans = {
-        "claim": lambda state: _claim(call, state, package, actor, reason if force else None),
+        "claim": lambda state: _claim(call, state, package, actor, reason if force else None, told(rules)),
         "approve": lambda state: _approve(call, state, package, actor, commit),
         "reject": lambda state: _reject(state, package, actor, str(reason)),
     }
     emit(call.plugins, call.mission, plans[step], sealed=step == "approve")
     if step == "approve":
         checkpoint(call, f"Approve {package.wp_id}")
+    kept = keep(call.repo, rules) if rules else None
     lane = {"claim": IN_REVIEW, "approve": APPROVED, "reject": IN_PROGRESS}[step]
     who = inert(actor, prose=True)
+    where = f"\n  rules     {kept}" if kept else ""
     answers = f"kitty review {package.wp_id} --approve, or --reject --reason R"
     said = {
-        "claim": f"{package.wp_id} is in review by {who}.\nThen: {answers}",
+        "claim": f"{package.wp_id} is in review by {who}.{where}\nThen: {answers}",
         "approve": f"{package.wp_id} is approved{f' at {commit[:10]}' if commit else ' without changes'}.",
         "reject": f"{package.wp_id} goes back to {inert(implementer(call.state(), package.wp_id), prose=True)}.",
     }
-    call.show({"schema": "kitty.review/1", "wp_id": package.wp_id, "lane": lane, "approved_commit": commit}, said[step])
+    payload = {"schema": "kitty.review/1", "wp_id": package.wp_id, "lane": lane, "approved_commit": commit}
+    call.show({**payload, "rules": {"receipt": rules.receipt, "file": str(kept)} if rules else None}, said[step])
 
 
-def _claim(call: Invocation, state: State, package: Package, actor: str, taking_over: str | None) -> list[Row]:
+def _claim(
+    call: Invocation, state: State, package: Package, actor: str, taking_over: str | None, rules: Row
+) -> list[Row]:
     lane = state.lane(package.wp_id)
     if lane == IN_REVIEW:
         reviewer = _reviewer(state, package)
@@ -76,9 +83,9 @@ def _claim(call: Invocation, state: State, package: Package, actor: str, taking_
                 f"{inert(reviewer, prose=True)} has the review of {package.wp_id} open",
                 f"take it over with: kitty review {package.wp_id} --claim --force --reason R",
             )
-        rows = [row(state, package, IN_REVIEW, actor, force=True, reason=taking_over)]
+        rows = [row(state, package, IN_REVIEW, actor, force=True, reason=taking_over, policy_metadata=rules or None)]
     elif lane == FOR_REVIEW:
-        rows = [row(state, package, IN_REVIEW, actor)]
+        rows = [row(state, package, IN_REVIEW, actor, policy_metadata=rules or None)]
     else:
         raise refuse(
             f"{package.wp_id} is {lane}, not for_review", f"let it be submitted first: kitty submit {package.wp_id}"
