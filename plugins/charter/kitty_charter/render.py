@@ -9,6 +9,8 @@ from kitty_host.records import Charter, Section
 
 _SPARE = 200
 """Bytes for what is written below a text, such as its receipt."""
+_LEAST = 400
+"""Bytes that there is room for even where a charter says next to nothing: that rules of a plugin are missing has to be seen."""
 
 
 def render(charter: Charter, mode: str) -> str:
@@ -16,7 +18,7 @@ def render(charter: Charter, mode: str) -> str:
     whole = _text(charter, BOOTSTRAP, charter.sections)
     if mode == BOOTSTRAP:
         return whole
-    room = len(whole.encode()) // 2 - len(_text(charter, mode, ()).encode()) - _SPARE
+    room = max(_LEAST, len(whole.encode()) // 2 - len(_text(charter, mode, ()).encode()) - _SPARE)
     shown = set()
     # The short ones first, such as the note that something is missing: most of them have room then.
     for size, anchor in sorted((len(block(one).encode()) + 2, one.anchor) for one in charter.sections if one.critical):
