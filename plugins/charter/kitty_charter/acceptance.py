@@ -12,6 +12,8 @@ from typing import Any
 from attrs import asdict, evolve, frozen
 
 from kitty_charter.exceptions import in_force
+from kitty_charter.matrix import GATE as MATRIX
+from kitty_charter.matrix import of_candidate
 from kitty_host.api import KittyError
 from kitty_host.inert import inert
 from kitty_host.ledger.event import ACCEPTED, Other, Row, encode, envelope
@@ -122,7 +124,8 @@ def _missing(candidate: Candidate, found: Acceptance) -> Iterator[str]:
     """Gates that are asked for today and that it does not have, or has of another command."""
     commands = {gate.name: gate.command for gate in found.gates}
     wanted = {suite.name: suite.command for suite in settings(candidate.mission.repo).gates}
-    for name, command in {**wanted, "packages-approved": ""}.items():
+    built_in = {"packages-approved": "", **({MATRIX: ""} if of_candidate(candidate) else {})}
+    for name, command in {**wanted, **built_in}.items():
         if commands.get(name) != command:
             yield f"gate {inert(name, prose=True)} {'is another command now' if name in commands else 'did not run'}"
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from attrs import evolve
 
+from kitty_charter.evidence import judged
 from kitty_charter.exceptions import Exceptional
-from kitty_charter.matrix import NAMES, problems
+from kitty_charter.matrix import GATE, Unreadable, of_candidate, rows
 from kitty_charter.suite import Case, Outcome, run, verdict
 from kitty_host.files import lock
 from kitty_host.git import Git
@@ -62,11 +63,15 @@ def _named_twice(names: Sequence[str]) -> list[Gate]:
 
 
 def _run(candidate: Candidate, suites: Sequence[Suite], exceptions: Sequence[Exceptional]) -> list[Gate]:
-    if not suites:
+    matrix = of_candidate(candidate)
+    if not suites and not matrix:
         return []
     mission = candidate.mission
     gates = []
     with _worktree(candidate) as (place, held):
+        if matrix:
+            note("Looking up the evidence of the issue matrix …")
+            gates.append(_issue_matrix(candidate, matrix, place))
         for number, suite in enumerate(suites, 1):
             note(f"Gate {number} of {len(suites)}, {inert(suite.name, prose=True)}: {suite.command}")
             scratch = mission.repo.state / "gates" / mission.mission_id / inert(suite.name)
@@ -141,9 +146,8 @@ def _landable(plugins: Plugins, candidate: Candidate) -> Gate:
 
 
 def gates(candidate: Candidate) -> list[Gate]:
-    """The built-in gates."""
-    matrix = _issue_matrix(candidate)
-    return [_packages_approved(candidate), *([matrix] if matrix else [])]
+    """The built-in gates that take no time."""
+    return [_packages_approved(candidate)]
 
 
 def _judged(plugin: str, gate: Any, candidate: Candidate) -> Gate:
@@ -175,16 +179,11 @@ def _packages_approved(candidate: Candidate) -> Gate:
     return Gate("packages-approved", settled, "" if settled else reason, commit=candidate.tip)
 
 
-def _issue_matrix(candidate: Candidate) -> Gate | None:
-    """The matrix in the candidate, else the one in the checkout; None where the mission has none."""
-    mission = candidate.mission
-    for name in NAMES:
-        path = mission.directory / name
-        content = mission.repo.git.read_blob(candidate.tip, mission.repo.relative(path))
-        if content is None and path.is_file():
-            content = path.read_bytes()
-        if content is not None:
-            wrong = problems(content, name)
-            reason = f"{name}: {'; '.join(wrong)}" if wrong else ""
-            return Gate("issue-matrix", ok=not wrong, reason=reason, commit=candidate.tip)
-    return None
+def _issue_matrix(candidate: Candidate, matrix: tuple[str, bytes], place: Path) -> Gate:
+    name, content = matrix
+    try:
+        told = judged(rows(content, name), candidate.mission.repo, place)
+        wrong = [f"{issue or 'a row'}: {fault}" for issue, faults in told.items() for fault in faults]
+    except Unreadable as error:
+        wrong = [str(error)]
+    return Gate(GATE, ok=not wrong, reason=f"{name}: {'; '.join(wrong)}" if wrong else "", commit=candidate.tip)

@@ -1,6 +1,6 @@
 """The issue matrix of a mission: one row per issue, with a verdict and its evidence. JSON or a Markdown table.
 
-Knows the two forms and what a sound row is; which copy counts is the gate's business.
+Knows the two forms, what a sound row is, and which copy counts for a candidate; whether evidence holds is known in `evidence`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-VERDICTS = ("fixed", "verified-already-fixed", "deferred-with-followup")
+from kitty_host.records import Candidate
+
+FIXED, VERIFIED, DEFERRED = VERDICTS = ("fixed", "verified-already-fixed", "deferred-with-followup")
 NAMES = ("issue-matrix.json", "issue-matrix.md")
 """In the order in which they count."""
+
+GATE = "issue-matrix"
 
 _CONFLICT = re.compile(r"<{7}|>{7}|^={7}$", re.MULTILINE)
 _CELLS = re.compile(r"(?<!\\)\|")
@@ -24,6 +28,7 @@ class Row(NamedTuple):
 
     issue: str
     verdict: str
+    """In the one spelling, if it is one of the three."""
     evidence: str
 
 
@@ -31,37 +36,50 @@ class Unreadable(ValueError):
     """A matrix that cannot be understood; the text says why."""
 
 
-def problems(content: bytes, name: str) -> list[str]:
-    """What is wrong with a matrix; empty where every issue has one verdict and its evidence."""
+def rows(content: bytes, name: str) -> list[Row]:
+    """The rows of a matrix. Raises `Unreadable`, also where there is none."""
     try:
         text = content.decode("utf-8-sig")
         if _CONFLICT.search(text):
             raise Unreadable("it holds conflict markers")
-        rows = list(_json_rows(text) if name.endswith(".json") else _markdown_rows(text))
+        found = list(_json_rows(text) if name.endswith(".json") else _markdown_rows(text))
     except ValueError as error:
-        return [str(error)]
-    return [*_contradictions(rows), *(problem for row in rows for problem in _row_problems(row))] or (
-        [] if rows else ["it has no row"]
-    )
+        raise Unreadable(str(error)) from error
+    if not found:
+        raise Unreadable("it has no row")
+    return [row._replace(verdict=_spelt(row.verdict)) for row in found]
 
 
-def _row_problems(row: Row) -> Iterator[str]:
-    issue = row.issue or "a row without an issue"
+def of_candidate(candidate: Candidate) -> tuple[str, bytes] | None:
+    """The issue matrix in the candidate, else the one in the checkout, with its name; None where the mission has none."""
+    mission = candidate.mission
+    for name in NAMES:
+        path = mission.directory / name
+        content = mission.repo.git.read_blob(candidate.tip, mission.repo.relative(path))
+        if content is None and path.is_file():
+            content = path.read_bytes()
+        if content is not None:
+            return name, content
+    return None
+
+
+def problems(row: Row, among: Iterable[Row] = ()) -> Iterator[str]:
+    """What is wrong with a row by itself, and with it among others."""
     if not row.issue:
-        yield issue
+        yield "it names no issue"
     if row.verdict not in VERDICTS:
-        yield f"{issue}: the verdict {row.verdict!r} is none of {', '.join(VERDICTS)}"
+        yield f"the verdict {row.verdict!r} is none of {', '.join(VERDICTS)}"
     if not row.evidence.strip("-–—? "):
-        yield f"{issue}: there is no evidence"
+        yield "there is no evidence"
+    verdicts = {other.verdict for other in among if other.issue == row.issue}
+    if len(verdicts) > 1:
+        yield f"it has several verdicts: {', '.join(sorted(verdicts))}"
 
 
-def _contradictions(rows: Iterable[Row]) -> Iterator[str]:
-    verdicts: dict[str, set[str]] = {}
-    for row in rows:
-        verdicts.setdefault(row.issue, set()).add(row.verdict)
-    for issue, said in verdicts.items():
-        if len(said) > 1:
-            yield f"{issue}: it has several verdicts: {', '.join(sorted(said))}"
+def _spelt(verdict: str) -> str:
+    """`Verified already fixed`, `DEFERRED_WITH_FOLLOW_UP`: what people and other tools write for one of the three."""
+    plain = re.sub(r"[\s_-]+", "-", verdict.strip().casefold()).replace("follow-up", "followup")
+    return plain if plain in VERDICTS else verdict
 
 
 def _json_rows(text: str) -> Iterator[Row]:

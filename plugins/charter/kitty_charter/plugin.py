@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 @hookimpl(trylast=True)
 def kitty_commands() -> list[Command]:
-    """`charter` and `accept`."""
+    """Rules, gates, what became of issues."""
     return [
         Command("charter", "kitty_charter.cli:charter", "The rules for one action, and who was given which."),
         Command("accept", "kitty_charter.accept:accept", "Run every gate on the merged result and record the answer."),
+        Command("matrix", "kitty_charter.matrix_cli:matrix", "What became of each issue, and what proves it."),
     ]
 
 
@@ -45,7 +46,7 @@ def kitty_charter_render(charter: "Charter", mode: str) -> str:
 
 @hookimpl(trylast=True)
 def kitty_gates(candidate: "Candidate") -> "Iterable[Gate]":
-    """Every work package is settled; the issue matrix, where there is one, is filled in."""
+    """Every work package is settled. What takes longer is run by `kitty accept` itself."""
     from kitty_charter.gates import gates
 
     return gates(candidate)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,86 +240,6 @@ def test_no_gate_at_all_accepts_nothing(
 def test_without_a_plugin_that_builds_candidates_it_names_what_is_missing(project: Project) -> None:
     project.mission(packages=PACKAGES)
     assert project.kitty("accept", "--json").code == "PLUGIN_MISSING"
-
-
-# The issue matrix
-
-HEAD = "# Issues\n\n| Issue | Title | Verdict | Evidence ref |\n|---|:-:|---|---|\n"
-SOUND = (
-    HEAD
-    + "| [#1](https://e.invalid/1) | a \\| b | `fixed` | tests/test_a.py |\n| #2 | | deferred-with-followup | #9 |\n"
-)
-
-
-def as_json(rows: Any) -> str:
-    """A matrix in its JSON form."""
-    return json.dumps({"schema_version": 1, "rows": rows})
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "reason"),
-    [
-        ("md", HEAD + "| #1 | t | unknown | tests |\n", "the verdict 'unknown' is none of"),
-        ("md", HEAD + "| #1 | t | in-mission | tests |\n", "the verdict 'in-mission' is none of"),
-        ("md", HEAD + "| #1 | t | fixed | — |\n", "#1: there is no evidence"),
-        ("md", HEAD + "| #1 | t | fixed |\n", "#1: there is no evidence"),
-        ("md", HEAD + "| | t | fixed | tests |\n", "a row without an issue"),
-        ("md", SOUND + "| #1 | t | verified-already-fixed | abc |\n", "#1: it has several verdicts"),
-        ("md", SOUND + "<<<<<<< ours\n", "conflict markers"),
-        ("md", HEAD, "it has no row"),
-        ("md", "# Issues\n\nnone\n", "it has no table"),
-        ("json", "{", "Expecting property name"),
-        ("json", "[]", "`rows` is no object"),
-        ("json", as_json({}), "it has no row"),
-        ("json", as_json({"#1": "fixed"}), "#1 is no object"),
-        ("json", as_json({"#1": {"verdict": "tracked", "evidence_ref": "x"}}), "the verdict 'tracked'"),
-        ("json", as_json({"#1": {"verdict": "fixed"}}), "#1: there is no evidence"),
-        ("json", as_json({"#1": {"verdict": ["fixed"], "evidence_ref": "x"}}), "the verdict '' is none"),
-        ("json", as_json({"#1": {"verdict": "fixed\n=======\nfixed", "evidence_ref": "x"}}), "the verdict"),
-        ("json", '{"rows": {"#1": {"verdict": "unknown"}, "#1": {}}}', "the key #1 stands twice"),
-    ],
-)
-def test_a_matrix_with_a_doubtful_row_is_a_red_gate(
-    project: Project, mission: Any, name: str, content: str, reason: str
-) -> None:
-    (mission.directory / f"issue-matrix.{name}").write_text(content)
-    assert reason in refused(project, "issue-matrix")
-    assert acceptances(mission) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("md", SOUND),
-        (
-            "md",
-            "| wp_id | issue | verdict | evidence_ref |\n|--|--|--|--|\n| WP01 | #1 | verified-already-fixed | abc |\n",
-        ),
-        ("json", as_json({"#1": {"verdict": "fixed", "evidence_ref": "tests/test_a.py"}})),
-    ],
-)
-def test_a_sound_matrix_is_a_green_gate(project: Project, mission: Any, name: str, content: str) -> None:
-    (mission.directory / f"issue-matrix.{name}").write_text(content)
-    assert gate(project.kitty("accept", "--json"), "issue-matrix")["ok"]
-
-
-def test_a_mission_without_a_matrix_has_no_such_gate(project: Project, mission: Any) -> None:
-    assert [one["name"] for one in project.kitty("accept", "--json").json["gates"]] == ["packages-approved"]
-
-
-def test_json_counts_before_markdown(project: Project, mission: Any) -> None:
-    (mission.directory / "issue-matrix.md").write_text(SOUND)
-    (mission.directory / "issue-matrix.json").write_text(as_json({"#1": {"verdict": "unknown"}}))
-    assert refused(project, "issue-matrix").startswith("issue-matrix.json: ")
-
-
-def test_what_is_in_the_candidate_counts_and_not_what_was_mended_beside_it(project: Project, mission: Any) -> None:
-    path = f"kitty-specs/{mission.slug}/issue-matrix.md"
-    project.commit(path, HEAD + "| #1 | t | unknown | tests |\n")
-    project.write(path, SOUND)
-    assert "unknown" in refused(project, "issue-matrix")
-    project.commit(path, SOUND)
-    assert project.kitty("accept").exit_code == 0
 
 
 def test_the_mission_stays_open_when_it_is_accepted(project: Project, mission: Any) -> None:
