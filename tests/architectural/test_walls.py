@@ -19,6 +19,7 @@ NAMED = re.compile(rf"\bkitty-({'|'.join(NAMES)})\b|\bkitty_({'|'.join(NAMES)})[
 
 PROCESSES = {
     "kitty_host/git.py": "runs Git for everybody",
+    "plugins/charter/kitty_charter/introspect.py": "asks the interpreter of the project, which is not kitty's",
     "kitty_host/testing.py": "fixtures run kitty as a user would, and plain Git to compare with",
 }
 FILES = {"kitty_host/files.py": "owns every rename, link and lock"}

@@ -1,4 +1,4 @@
-"""The manifest of kitty-charter: governance context, gates, acceptance."""
+"""The manifest of kitty-charter: governance context, gates, acceptance, contracts."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 @hookimpl(trylast=True)
 def kitty_commands() -> list[Command]:
-    """`charter` and `accept`."""
+    """`charter`, `accept` and `contract`."""
     return [
         Command("charter", "kitty_charter.context:charter", "Print the rules for one action."),
         Command("accept", "kitty_charter.accept:accept", "Run every gate on the merged result and record the answer."),
+        Command("contract", "kitty_charter.contract:contract", "Keep what the project builds on as it was."),
     ]
 
 
