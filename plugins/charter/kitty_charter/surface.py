@@ -88,12 +88,12 @@ def described(value: object) -> dict[str, object]:
         return {"kind": "constant", "type": type(value).__name__, "value": plain(value)}
     if type(value).__module__ in ("typing", "types"):
         return {"kind": "alias", "value": annotation(value)}
-    return {"kind": "object", "type": qualified(type(value))}
+    return {"kind": "object", "type": type(value).__qualname__}
 
 
 def class_of(cls: type) -> dict[str, object]:
     """A class by its bases and by what it and the bases of its own package define."""
-    found: dict[str, object] = {"kind": "class", "bases": [qualified(base) for base in cls.__bases__]}
+    found: dict[str, object] = {"kind": "class", "bases": [base.__qualname__ for base in cls.__bases__]}
     if issubclass(cls, enum.Enum):
         return {**found, "kind": "enum", "members": {name: plain(one.value) for name, one in cls.__members__.items()}}
     top = cls.__module__.partition(".")[0]
@@ -216,16 +216,11 @@ def plain(value: object) -> str:
     if isinstance(value, enum.Enum):
         return f"{type(value).__qualname__}.{value.name}"
     if isinstance(value, (type, types.FunctionType)):
-        return qualified(value)
-    return f"<{qualified(type(value))}>"
+        return value.__qualname__
+    return f"<{type(value).__qualname__}>"
 
 
 PLACES = tuple(place for place in (sys.prefix, str(Path.home()), *sys.path) if len(place) > 4)
-
-
-def qualified(value: type | types.FunctionType) -> str:
-    """`module.Class`, and what is built in without its module."""
-    return value.__qualname__ if value.__module__ == "builtins" else f"{value.__module__}.{value.__qualname__}"
 
 
 def without_prose(schema: object) -> object:

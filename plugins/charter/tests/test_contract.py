@@ -154,10 +154,10 @@ def test_every_kind_of_thing_is_told_in_one_form(project: Project, install: Inst
     assert names["TABLE"]["value"] == "{'a': b'x', 'z': [1, 2.5, None]}"
     assert names["LANES"]["value"] == "{Lane.A, Lane.B}"
     assert names["MARK"] == {"kind": "object", "type": "object"}
-    assert names["PATTERN"] == {"kind": "object", "type": "re.Pattern"}
+    assert names["PATTERN"] == {"kind": "object", "type": "Pattern"}
     assert names["Key"] == {"kind": "alias", "value": "int | None | str"}
-    assert names["Lane"] == {"kind": "enum", "bases": ["str", "enum.Enum"], "members": {"A": "'a'", "B": "'b'"}}
-    assert names["Thing"]["bases"] == ["acme.Base"]
+    assert names["Lane"] == {"kind": "enum", "bases": ["str", "Enum"], "members": {"A": "'a'", "B": "'b'"}}
+    assert names["Thing"]["bases"] == ["Base"]
     assert names["Thing"]["members"] == {
         "kept": "int = 3",
         "inherited": {"method": ["self"]},
@@ -172,7 +172,7 @@ def test_every_kind_of_thing_is_told_in_one_form(project: Project, install: Inst
     }
     assert names["Data"]["signature"] == [
         "one: int | None",
-        "many: list[str] = <dataclasses._HAS_DEFAULT_FACTORY_CLASS>",
+        "many: list[str] = <_HAS_DEFAULT_FACTORY_CLASS>",
         "-> None",
     ]
     assert names["Row"]["members"] == {"name": "str", "number": "int"}
@@ -235,7 +235,7 @@ DRIFT = {
     "a base is removed": (
         "class A: ...\nclass C(A): ...\n",
         "class A: ...\nclass C: ...\n",
-        "acme.C.bases: no longer acme.A, now object",
+        "acme.C.bases: no longer A, now object",
     ),
     "a member of an enum changes": (
         "import enum\nclass E(enum.Enum):\n    A = 1\n",
