@@ -1,8 +1,10 @@
-"""What the host's tests share: an environment in which no plugin counts but those that a test installs, and the option `--corpus`."""
+"""What the host's tests share: an environment in which no plugin counts but those that a test installs, and two options."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,11 +22,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="compare the reducer with its oracle on every DIR/kitty-specs/*/status.events.jsonl",
     )
+    parser.addoption(
+        "--events",
+        metavar="VERSION",
+        help="this is a second environment, with that version of spec-kitty-events: what it has no module for does not exist",
+    )
+
+
+_NEEDS_THE_DIARY = re.compile(r"^\s*from spec_kitty_events(\.diary| import diary)", re.MULTILINE)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Without a corpus its tests do not exist: there is nothing to skip."""
-    return True if collection_path.name == "test_corpus.py" and config.getoption("--corpus") is None else None
+    """Without a corpus its tests do not exist, nor do those of the oracle with a version that has none: there is nothing to skip."""
+    if collection_path.name == "test_corpus.py" and config.getoption("--corpus") is None:
+        return True
+    if collection_path.suffix != ".py" or config.getoption("--events") is None or find_spec("spec_kitty_events.diary"):
+        return None
+    return True if _NEEDS_THE_DIARY.search(collection_path.read_text(encoding="utf-8")) else None
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -14,12 +15,19 @@ ROOT = Path(__file__).parents[2]
 NAMES = ("merge", "intake", "runtime", "charter", "sync")
 HOST = sorted((ROOT / "kitty_host").rglob("*.py"))
 PLUGINS = sorted(path for name in NAMES for path in (ROOT / "plugins" / name / f"kitty_{name}").rglob("*.py"))
+EVERYTHING = sorted(path for place in ("kitty_host", "plugins", "tests") for path in (ROOT / place).rglob("*.py"))
+PEERS = {
+    "spec_kitty_events": ("diary", "status", "conformance", "schemas", "strict"),
+    "spec_kitty_tracker": (),
+}
+"""What others publish for all: the roots, and the modules below them that may be imported."""
 # Dotted, or with a dash: `kitty_merge` alone is also the name of a hook.
 NAMED = re.compile(rf"\bkitty-({'|'.join(NAMES)})\b|\bkitty_({'|'.join(NAMES)})[.:]")
 
 PROCESSES = {
     "kitty_host/git.py": "runs Git for everybody",
     "plugins/charter/kitty_charter/suite.py": "runs the commands that are gates, each in a session that is ended with it",
+    "plugins/charter/kitty_charter/introspect.py": "asks the interpreter of the project, which is not kitty's",
     "kitty_host/testing.py": "fixtures run kitty as a user would, and plain Git to compare with",
 }
 FILES = {"kitty_host/files.py": "owns every rename, link and lock"}
@@ -130,6 +138,30 @@ def skips_hooks_of_the_user(path: str, tree: ast.AST) -> Iterator[tuple[int, str
             yield line, text
 
 
+def imports_what_is_not_public(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for line, name in [*imports(tree), *texts(tree)]:
+        top, *rest = name.split(".")
+        if top in PEERS and rest and all(map(str.isidentifier, rest)):
+            known = rest[0] in PEERS[top] or (len(rest) == 1 and rest[0] in public_names(top))
+            yield from [] if known and not any(part.startswith("_") for part in rest) else [(line, name)]
+    bound = {
+        one.asname or one.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for one in node.names
+        if (one.name if isinstance(node, ast.Import) else node.module or "").partition(".")[0] in PEERS
+    }
+    for line, name in attributes(tree):
+        of, _, attribute = name.partition(".")
+        yield from [(line, name)] if of in bound and re.match("_(?!_)", attribute) else []
+
+
+def public_names(package: str) -> set[str]:
+    """What every version has that there is a snapshot of."""
+    files = (ROOT / "tests/contract/snapshots").glob(f"{package.replace('_', '-')}-*.json")
+    return set.intersection(*(set(json.loads(path.read_text())["modules"][package]) for path in files))
+
+
 class Wall(NamedTuple):
     finds: Callable[[str, ast.AST], Iterable[tuple[int, str]]]
     files: list[Path]
@@ -234,6 +266,23 @@ WALLS = {
         },
         "call.directory\nsubprocess_run(cwd=directory)\n",
     ),
+    "of the peer's packages only what is public is imported": Wall(
+        imports_what_is_not_public,
+        EVERYTHING,
+        {},
+        {
+            "imports a private module": "from spec_kitty_events._iso8601 import parse\n",
+            "imports a private name": "from spec_kitty_events.status import _TRANSITIONS\n",
+            "imports a module that is not for all": "import spec_kitty_tracker.connectors.base\n",
+            "imports a name that only one generation has": "from spec_kitty_events import ActionOutcome\n",
+            "imports it inside": "def f():\n    from spec_kitty_events.storage import EventStore\n",
+            "loads it by name": "import_module('spec_kitty_events._iso8601')\n",
+            "reaches into a module": "from spec_kitty_events import diary\ndiary._fold(rows)\n",
+            "reaches in by another name": "import spec_kitty_events.status as s\ns._TRANSITIONS\n",
+        },
+        "import spec_kitty_events\nfrom spec_kitty_events import Event, diary\nfrom spec_kitty_events.status import reduce_status_events\n"
+        "from spec_kitty_tracker import SyncEngine\nlog('spec_kitty_events.diary')\nself._own()\nspec_kitty_events.__version__\n",
+    ),
     "hooks of the user's repository are never skipped": Wall(
         skips_hooks_of_the_user,
         HOST + PLUGINS,
@@ -283,3 +332,13 @@ def test_a_door_in_the_wall_is_used(name: str, path: str) -> None:
     wall = WALLS[name]
     assert list(wall.finds(path, ast.parse((ROOT / path).read_text(encoding="utf-8")))), "close it"
     assert wall.allowed[path], "say why"
+
+
+PROJECTS = [ROOT / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))]
+RUNTIME = re.compile(r"spec[-_.]+kitty[-_.]+runtime", re.IGNORECASE)
+
+
+def test_no_distribution_needs_the_runtime_of_the_peer() -> None:
+    assert len(PROJECTS) == 6
+    assert [str(path) for path in PROJECTS if RUNTIME.search(path.read_text(encoding="utf-8"))] == []
+    assert RUNTIME.search('dependencies = ["Spec_Kitty.runtime>=1"]')

@@ -1,4 +1,4 @@
-"""The manifest of kitty-charter: governance context, gates, acceptance."""
+"""The manifest of kitty-charter: governance context, gates, acceptance, contracts."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 @hookimpl(trylast=True)
 def kitty_commands() -> list[Command]:
-    """Rules, gates, what became of issues."""
+    """Rules, gates, issues, contracts."""
     return [
         Command("charter", "kitty_charter.cli:charter", "The rules for one action, and who was given which."),
         Command("accept", "kitty_charter.accept:accept", "Run every gate on the merged result and record the answer."),
         Command("matrix", "kitty_charter.matrix_cli:matrix", "What became of each issue, and what proves it."),
+        Command("contract", "kitty_charter.contract:contract", "Keep what the project builds on as it was."),
     ]
 
 

@@ -159,8 +159,9 @@ def _created(made: Mission, now: str, packages: int) -> dict[str, Any]:
         "mission_number": None,
         "mission_slug": made.slug,
         "mission_type": made.type,
-        "purpose_context": None,
-        "purpose_tldr": None,
+        # Nobody is asked what a mission is for, and the peer's model wants a text: its title is what is known.
+        "purpose_context": made.meta["friendly_name"],
+        "purpose_tldr": made.meta["friendly_name"],
         "target_branch": made.target,
         "wp_count": packages,
     }

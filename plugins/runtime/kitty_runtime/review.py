@@ -13,7 +13,7 @@ from kitty_host.governance import given, keep, told
 from kitty_host.inert import inert
 from kitty_host.lanes import branch_of, lane_ids
 from kitty_host.ledger.emit import emit
-from kitty_host.ledger.event import Row, actor_name, envelope
+from kitty_host.ledger.event import Row, actor_name, envelope, now
 from kitty_host.ledger.machine import APPROVED, FOR_REVIEW, IN_PROGRESS, IN_REVIEW
 from kitty_host.packages import Package
 from kitty_host.records import Workspace
@@ -171,7 +171,7 @@ def _self_approval(state: State, package: Package, actor: str) -> Row:
         "implementing_actor": actor,
         "intended_reviewer": actor,
         "mission_slug": state.mission.slug,
-        "timestamp": None,
+        "timestamp": now(),
         "wp_id": package.wp_id,
     }
     return envelope("ReviewerSelfApproval", payload, aggregate_id=package.wp_id, aggregate_type="WorkPackage")

@@ -1,0 +1,89 @@
+"""Asks the project's own interpreter what a distribution offers. What is asked runs in a process of its own: `surface.py`.
+
+A module may print, hang or exit while it is imported: each of these is a problem to be told, and the process ends with its limit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from kitty_host.api import KittyError
+
+SCRIPT = Path(__file__).with_name("surface.py")
+
+
+@attrs.frozen
+class Surface:
+    """What is installed."""
+
+    version: str | None
+    """None where nothing is."""
+    modules: dict[str, Any]
+    """By module and name: what `surface.py` says."""
+    problems: tuple[str, ...]
+    """One line each: what kept a module from being seen whole."""
+
+
+def surface(python: Path, directory: Path, distribution: str, modules: Iterable[str], seconds: float) -> Surface:
+    """Ask `python`, started in `directory`, for at most `seconds`. Errors: `CONTRACT_PYTHON`."""
+    mark = f"\n{secrets.token_hex(16)} "
+    question = json.dumps({"distribution": distribution, "modules": list(modules), "mark": mark})
+    printed, ended = _run(python, directory, question, seconds)
+    return _read(printed.split(mark), ended)
+
+
+def _run(python: Path, directory: Path, question: str, seconds: float) -> tuple[str, str]:
+    """What was printed, and how it ended if not by itself."""
+    try:
+        process = subprocess.Popen(
+            [python, "-B", SCRIPT],  # without caches of bytecode: a check writes nothing
+            cwd=directory,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise KittyError(
+            "CONTRACT_PYTHON",
+            f"{python} cannot be started: {error.strerror}",
+            "set contract.python in .kittify/config.yaml, or name the project's interpreter with --python",
+        ) from error
+    try:
+        printed, _ = process.communicate(question.encode(), timeout=seconds)
+        ended = f"ends Python with exit code {process.returncode}"
+    except subprocess.TimeoutExpired:
+        # With whatever it has started, which would keep the pipe open.
+        os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+        printed, _ = process.communicate()
+        ended = f"takes more than {seconds:g} seconds"
+    return printed.decode(errors="replace"), ended
+
+
+def _read(parts: list[str], ended: str) -> Surface:
+    """The script's own lines; what follows one of them was printed by the module that it was importing."""
+    told: dict[str, Any] = {}
+    problems = []
+    importing = "Python itself"
+    for part in parts[1:]:
+        line, _, rest = part.partition("\n")
+        said = json.loads(line)
+        told |= said
+        importing = f"importing {said['importing']}" if "importing" in said else importing
+        if "failed" in said:
+            problems.append(f"{importing} raises {said['failed']}")
+        if rest:
+            problems.append(f"{importing} prints {rest.strip()[:60]!r}")
+    finished = "modules" in told or told.get("version", "") is None
+    return Surface(
+        told.get("version"), told.get("modules", {}), (*problems, *([] if finished else [f"{importing} {ended}"]))
+    )
