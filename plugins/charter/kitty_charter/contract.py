@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from sys import executable
 from typing import Any
 
 import attrs
@@ -19,7 +18,7 @@ import click
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from kitty_charter.introspect import Surface, surface
+from kitty_charter.introspect import Surface, python_of, surface
 from kitty_charter.pins import pins_of
 from kitty_host.api import Finding, KittyError
 from kitty_host.command import Invocation, command, group
@@ -28,7 +27,6 @@ from kitty_host.inert import inert, visible
 from kitty_host.report import note
 
 SCHEMA = "kitty.contract/1"
-PYTHONS = (".venv/bin/python", ".venv/Scripts/python.exe")
 
 _SHOWN, _LONGEST = 30, 100
 
@@ -155,22 +153,12 @@ def _cases(call: Invocation, distributions: tuple[str, ...], python: str | None)
             f"contract.directory leads out of the checkout: {inert(settings.directory)}",
             "set it in .kittify/config.yaml to a directory below the checkout",
         )
-    asked = call.directory / python if python else _interpreter(call, settings)
+    asked = call.directory / python if python else python_of(call.repo, settings.python)
     meant = {canonicalize_name(one): None for one in distributions} or known
     return [
         Case(one, surface(asked.absolute(), here, one.distribution, one.modules, settings.timeout_seconds), directory)
         for one in (known[name] for name in meant)
     ]
-
-
-def _interpreter(call: Invocation, settings: Settings) -> Path:
-    places = [
-        root / name
-        for root in (call.repo.here, call.repo.root)
-        for name in (settings.python,) * bool(settings.python) or PYTHONS
-    ]
-    found = [place for place in places if place.is_file()]
-    return found[0] if found else places[0] if settings.python else Path(executable)
 
 
 def _unseen(case: Case) -> Iterator[Finding]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from kitty_charter.exceptions import FOLLOW_UP
+from kitty_charter.introspect import python_of
 from kitty_charter.matrix import DEFERRED, Row, problems
 from kitty_charter.suite import run
 from kitty_host.git import Git
@@ -172,12 +172,6 @@ def unproven(row: Row, ground: Ground) -> list[str]:
     else:
         lacks = "" if kinds & {TEST, COMMIT, ANCHOR} else "it names no test, no commit and no anchor"
     return [*faults, *([lacks] if lacks else [])]
-
-
-def python_of(repo: Repo) -> Path:
-    """The project's interpreter: that of `.venv` in the canonical checkout, else the one that runs kitty."""
-    own = repo.root / ".venv" / "bin" / "python"
-    return own if own.exists() else Path(sys.executable)
 
 
 def counts(rows: Sequence[Row]) -> Mapping[str, int]:

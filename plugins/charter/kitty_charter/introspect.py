@@ -10,6 +10,7 @@ import os
 import secrets
 import signal
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from typing import Any
 import attrs
 
 from kitty_host.api import KittyError
+from kitty_host.repo import Repo
 
+PYTHONS = (".venv/bin/python", ".venv/Scripts/python.exe")
 SCRIPT = Path(__file__).with_name("surface.py")
 
 
@@ -31,6 +34,16 @@ class Surface:
     """By module and name: what `surface.py` says."""
     problems: tuple[str, ...]
     """One line each: what kept a module from being seen whole."""
+
+
+def python_of(repo: Repo, named: str = "") -> Path:
+    """The project's interpreter: `named`, relative to a checkout, else of its `.venv`, where one stands before the main one.
+
+    Where it has none, the one that runs kitty.
+    """
+    places = [root / name for root in (repo.here, repo.root) for name in ((named,) if named else PYTHONS)]
+    found = [place for place in places if place.is_file()]
+    return found[0] if found else places[0] if named else Path(sys.executable)
 
 
 def surface(python: Path, directory: Path, distribution: str, modules: Iterable[str], seconds: float) -> Surface:

@@ -98,19 +98,20 @@ def verdict(suite: Suite, outcome: Outcome, *, excused: Sequence[Case] = ()) -> 
     if outcome.tests == 0:
         return "no test was collected"
     if outcome.exit_code and not (excused and outcome.exit_code == 1):
-        return f"exit code {outcome.exit_code}; {last_line(outcome.log)}"
+        return f"exit code {outcome.exit_code}; {last_words(outcome.log)}"
     if outcome.tests is not None and outcome.tests < suite.minimum_tests:
         return f"{counted(outcome.tests, 'test')} collected, at least {suite.minimum_tests} expected"
     return ""
 
 
-def last_line(log: Path) -> str:
-    """The last thing that a command printed, in a line, and where the rest stands."""
+def last_words(log: Path) -> str:
+    """The last two lines that a command printed, what is wrong and how to mend it where it is one of kitty's, and where the rest stands."""
     with log.open("rb") as stream:
         stream.seek(max(0, log.stat().st_size - 4096))
         # Rules are drawn around what test runners say last.
         lines = [said for line in stream.read().decode(errors="replace").splitlines() if (said := line.strip(" =-_"))]
-    return f"{inert(lines[-1], prose=True)} (all of it: {log})" if lines else "it printed nothing"
+    said = "; ".join(inert(line, prose=True) for line in lines[-2:])
+    return f"{said} (all of it: {log})" if said else "it printed nothing"
 
 
 def _end_of(
@@ -178,7 +179,7 @@ def _counted(outcome: Outcome, report: Path) -> Outcome:
 
 def _unreported(outcome: Outcome) -> str:
     if outcome.exit_code:
-        return f"exit code {outcome.exit_code} and no report; {last_line(outcome.log)}"
+        return f"exit code {outcome.exit_code} and no report; {last_words(outcome.log)}"
     return "it wrote no report: let it write JUnit XML to {report}, as in pytest --junitxml={report}"
 
 

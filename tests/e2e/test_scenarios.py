@@ -1,0 +1,169 @@
+"""The scenarios without which nothing of kitty's is accepted: whole roads, each command a process of its own.
+
+Sync against a real server is the fourth of them, and comes with the server.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from kitty_host.testing import Project, Result
+
+ACTORS = {"implement": "ada", "submit": "ada", "review": "grace", "accept": "grace"}
+
+
+def run(project: Project, *arguments: str) -> dict[str, Any]:
+    """A command that must succeed."""
+    done = kitty(project, *arguments)
+    assert done.exit_code == 0, (arguments, done)
+    return done.json
+
+
+def kitty(project: Project, *arguments: str) -> Result:
+    named = ["--agent", ACTORS[arguments[0]]] if arguments[0] in ACTORS else []
+    return project.process(*arguments, *named, "--json")
+
+
+def mission(project: Project, *packages: dict[str, Any]) -> str:
+    """From the idea to the lanes; returns the slug."""
+    made = run(project, "mission", "create", "scenario", "--target", "main")
+    directory = Path(made["dir"])
+    directory = directory if directory.is_absolute() else project.root / directory
+    for name, text in (
+        ("spec.md", "# S\n\n## Goal\n\ng\n\n## Requirements\n\nr\n\n## Done when\n\nd\n"),
+        ("plan.md", "# P\n\n## Approach\n\na\n\n## Work packages\n\nw\n"),
+        ("tasks.md", "# T\n\n## Work packages\n\nw\n"),
+    ):
+        (directory / name).write_text(text)
+    (directory / "tasks").mkdir(exist_ok=True)
+    for package in packages:
+        front = "".join(f"{key}: {json.dumps(value)}\n" for key, value in package.items())
+        (directory / "tasks" / f"{package['work_package_id']}-x.md").write_text(f"---\n{front}---\n\n# x\n")
+    for step in ("specify", "plan", "tasks", "finalize"):
+        run(project, step)
+    return str(made["slug"])
+
+
+def package(wp_id: str, owned: str, *after: str, mode: str = "code_change") -> dict[str, Any]:
+    return {
+        "work_package_id": wp_id,
+        "title": wp_id,
+        "dependencies": list(after),
+        "owned_files": [owned],
+        "execution_mode": mode,
+    }
+
+
+def finish(project: Project, wp_id: str, path: str) -> str:
+    """A work package from its claim to its approval; returns the approved commit."""
+    where = run(project, "implement", wp_id)["workspace_path"]
+    if where:
+        project.commit(path, f"{wp_id}\n", where=Path(where))
+    else:
+        project.write(path, f"{wp_id}\n")
+    head = run(project, "submit", wp_id)["head"]
+    run(project, "review", wp_id, "--claim")
+    assert run(project, "review", wp_id, "--approve")["approved_commit"] == head
+    return str(head)
+
+
+def test_FR_038_SC_001_three_packages_in_sequence_and_a_planning_artefact_land_without_loss(project: Project) -> None:
+    slug = mission(
+        project,
+        package("WP01", "one.txt"),
+        package("WP02", "two.txt", "WP01"),
+        package("WP03", "three.txt", "WP02"),
+        package("WP04", "kitty-specs/**/model.md", mode="planning_artifact"),
+    )
+    paths = {"WP01": "one.txt", "WP02": "two.txt", "WP03": "three.txt", "WP04": f"kitty-specs/{slug}/model.md"}
+    approved = {wp_id: finish(project, wp_id, path) for wp_id, path in paths.items()}
+    run(project, "accept")
+    landed = run(project, "merge")
+    for wp_id, commit in approved.items():
+        project.git("merge-base", "--is-ancestor", commit, "main")
+        assert project.git("show", f"main:{paths[wp_id]}") == wp_id
+    assert project.git("rev-parse", "main") == landed["new"]
+    receipt = run(project, "merge", "--receipt")["receipt"]
+    told = {change["path"] for lane in receipt["lanes"] for change in lane["paths"]}
+    assert set(paths.values()) <= told
+    assert project.git("status", "--porcelain") == ""
+    shown = run(project, "status", "--mission", slug)["missions"][0]
+    assert shown["progress"] == {"done": 4, "approved": 4, "total": 4, "percent": 100}
+
+
+def test_FR_039_SC_004_a_repository_that_is_not_initialized_fails_loudly(project: Project) -> None:
+    """Beside one that is: there is nothing to find above it, and nothing may be written beside it."""
+    sibling = Project(project.root.parent / "sibling")
+    sibling.root.mkdir()
+    sibling.git("init", "--quiet", "-b", "main")
+    sibling.commit("code.txt")
+    (sibling.root / "deep").mkdir()
+    before = everything(project.root.parent)
+    road = [
+        ["mission", "create", "x"], ["specify"], ["plan"], ["tasks"], ["finalize"], ["next", "--result", "success"],
+        ["implement", "WP01"], ["submit", "WP01"], ["review", "WP01", "--claim"], ["move", "WP01", "planned"], ["accept"],
+        ["merge"], ["note", "WP01", "hello"], ["cancel", "WP01", "--reason", "r"], ["lanes", "sync"],
+    ]  # fmt: skip
+    for command in road:
+        for place in (sibling.root, sibling.root / "deep"):
+            done = sibling.process(*command, "--json", where=place)
+            assert (done.exit_code, done.code) == (1, "SPEC_KITTY_REPO_NOT_INITIALIZED"), (command, done)
+            assert done.json["hint"] == f"run: kitty -C {sibling.root} init"
+            assert str(sibling.root) in done.json["message"]
+    assert everything(project.root.parent) == before
+
+
+def everything(place: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below a directory, the insides of repositories too."""
+    return {
+        str(path.relative_to(place)): (path.lstat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in sorted(place.rglob("*"))
+        if not path.is_dir()
+    }
+
+
+def test_FR_041_SC_010_contract_drift_is_caught_before_anything_lands(project: Project) -> None:
+    """The peer's own events, of which one field goes away without a new version."""
+    events = importlib.metadata.distribution("spec-kitty-events")
+    installed = project.root / "installed"
+    for name in ("spec_kitty_events", f"spec_kitty_events-{events.version}.dist-info"):
+        shutil.copytree(Path(str(events.locate_file(name))), installed / name)
+    python = project.write("tools/python", f'#!/bin/sh\nPYTHONPATH={installed} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    check = shlex.join([sys.executable, "-m", "kitty_host", "contract", "check"])
+    told = {
+        "contract": {"packages": [{"distribution": "spec-kitty-events"}], "python": "tools/python"},
+        "accept": {"gates": [{"name": "contract", "command": check, "minimum_tests": 0}]},
+    }
+    config = project.root / ".kittify" / "config.yaml"
+    config.write_text(config.read_text() + "".join(f"{key}: {json.dumps(value)}\n" for key, value in told.items()))
+    project.write("requirements.txt", f"spec-kitty-events=={events.version}\n")
+    project.git("add", "requirements.txt", "tools", ".kittify/config.yaml")
+    run(project, "contract", "snapshot")
+    project.git("add", "tests")
+    project.git("commit", "--quiet", "-m", "pin what we build on")
+    mission(project, package("WP01", "one.txt"))
+    finish(project, "WP01", "one.txt")
+
+    model = installed / "spec_kitty_events" / "models.py"
+    whole = model.read_text()
+    field = next(line for line in whole.splitlines() if line.lstrip().startswith("project_slug:"))
+    model.write_text(whole.replace(field, field.replace("project_slug", "slug"), 1))
+    red = kitty(project, "accept")
+    assert (red.exit_code, red.code) == (1, "GATE_FAILED"), red
+    [gate] = [one for one in red.json["details"]["gates"] if not one["ok"]]
+    assert gate["name"] == "contract"
+    assert "CONTRACT_DRIFT" in gate["reason"]
+    assert "project_slug" in gate["reason"], gate
+    assert kitty(project, "merge").code == "MERGE_NOT_ACCEPTED"
+
+    model.write_text(whole)
+    run(project, "accept")
+    run(project, "merge")
+    assert project.git("show", "main:one.txt") == "WP01"
