@@ -163,13 +163,11 @@ def test_what_a_gate_leaves_running_is_ended_with_it(project: Project, mission: 
     assert not runs(int(left.read_text()))
 
 
-def test_a_second_run_of_the_gates_is_refused_while_the_first_is_at_work_even_when_its_kitty_was_killed(
-    project: Project, mission: Any
-) -> None:
-    """Ended is what was killed when the command is; what lives on keeps the lock."""
+def accepting(project: Project) -> tuple[subprocess.Popen[bytes], int]:
+    """A `kitty accept` whose gate takes long, and the process id of that gate."""
     begun = project.root / "begun"
-    configure(project, suite(command=f"sh -c 'echo $$ > {begun}; sleep 20'", minimum_tests=0))
-    first = subprocess.Popen(
+    configure(project, suite(command=f"sh -c 'echo $$ > {begun}; sleep 60'", minimum_tests=0))
+    process = subprocess.Popen(
         [sys.executable, "-m", "kitty_host", "accept"],
         cwd=project.root,
         stdout=subprocess.DEVNULL,
@@ -177,12 +175,20 @@ def test_a_second_run_of_the_gates_is_refused_while_the_first_is_at_work_even_wh
     )
     while not begun.exists() or not begun.read_text().strip():
         time.sleep(0.05)
+    return process, int(begun.read_text())
+
+
+def test_a_second_run_of_the_gates_is_refused_while_the_first_is_at_work_even_when_its_kitty_was_killed(
+    project: Project, mission: Any
+) -> None:
+    """Ended is what was killed when the command is; what lives on keeps the lock."""
+    first, command = accepting(project)
     second = project.kitty("accept", "--json")
     assert (second.exit_code, second.code) == (1, "LOCK_HELD")
     first.kill()
     first.wait()
     assert project.kitty("accept", "--json").code == "LOCK_HELD"
-    os.killpg(int(begun.read_text()), signal.SIGKILL)
+    os.killpg(command, signal.SIGKILL)
     configure(project, suite())
     again = project.kitty("accept", "--json")
     assert again.exit_code == 0, again
@@ -210,20 +216,11 @@ def test_a_gate_that_is_declared_wrongly_is_an_error_and_not_a_default(
 
 
 def test_an_interruption_ends_the_command_and_accepts_nothing(project: Project, mission: Any) -> None:
-    begun = project.root / "begun"
-    configure(project, suite(command=f"sh -c 'echo $$ > {begun}; sleep 60'", minimum_tests=0))
-    accepting = subprocess.Popen(
-        [sys.executable, "-m", "kitty_host", "accept"],
-        cwd=project.root,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    while not begun.exists() or not begun.read_text().strip():
-        time.sleep(0.05)
-    accepting.send_signal(signal.SIGINT)
-    accepting.communicate(timeout=20)
-    assert accepting.returncode == 130
-    assert not runs(int(begun.read_text()))
+    first, command = accepting(project)
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=20)
+    assert first.returncode == 130
+    assert not runs(command)
     assert acceptances(mission) == []
     assert not list((project.root / ".worktrees").glob("*"))
 
