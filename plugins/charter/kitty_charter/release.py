@@ -354,7 +354,7 @@ def _require_hash(target: Path, artifact: Artifact) -> None:
 def _publish(call: Invocation, record: Record, publish: str, files: Sequence[Path]) -> None:
     line = publish.replace("{files}", shlex.join(map(str, files)))
     suite = Suite("publish", line, minimum_tests=0)
-    note(f"running {inert(publish, prose=True)}")
+    note(f"running {publish}")
     why = verdict(suite, run(suite, call.repo.root, call.repo.state / "publish", lock=record.descriptor))
     if why:
         raise KittyError(

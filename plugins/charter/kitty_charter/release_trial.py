@@ -88,7 +88,7 @@ def try_out(consumer: Consumer, artefacts: Sequence[Built], suite: Suite, instal
         reason = _prepared(scratch, checkout, environment, _copies(artefacts, scratch), install)
         reason = reason or _shadowed(checkout, artefacts, environment) or _objection(artefacts, environment)
         if not reason:
-            note(f"running {inert(suite.command, prose=True)}")
+            note(f"running {suite.command}")
             outcome = run(suite, checkout, scratch / "tests", _variables(environment))
             after = _objection(artefacts, environment)
             reason = f"after the tests, {after}" if after else verdict(suite, outcome)
