@@ -152,8 +152,8 @@ def promote(
     with opened(call.repo) as record:
         known = record.of(distribution, version)
         last = _promotable(record, distribution, version)
-        files = _files(call, last, source)
-        _require_verified(known, last, files, days)
+        files = _contents(call, last, source)
+        _require_verified(known, last, list(files), days)
         row = Promotion(
             at=record.now(),
             actor=actor,
@@ -166,9 +166,9 @@ def promote(
         if not (isinstance(known[-1], Promotion) and known[-1].artifacts == last.artifacts):
             record.append(row)
         target = call.directory / to
-        for file, one in zip(files, last.artifacts, strict=True):
+        for content, one in zip(files.values(), last.artifacts, strict=True):
             note(f"publishing {inert(one.name)}")
-            _copy(file, target / one.name, last, one)
+            _copy(content, target / one.name, one)
         if publish:
             _publish(call, record, publish, [target / one.name for one in last.artifacts])
             for one in last.artifacts:
@@ -313,30 +313,30 @@ def _directory(call: Invocation, built: Sequence[Built]) -> str | None:
     return place.relative_to(root).as_posix() if not places and place.is_relative_to(root) else None
 
 
-def _files(call: Invocation, last: Candidate, source: str | None) -> list[Path]:
-    """Where the candidate's files are, each with its hash looked at."""
+def _contents(call: Invocation, last: Candidate, source: str | None) -> dict[Path, bytes]:
+    """The candidate's files as they are now, which is as they were: what is looked at is what is copied."""
     again = f"kitty release promote {last.distribution} {last.version} --to DIR --from DIR"
     if source is None and last.directory is None:
         raise KittyError(
             "RELEASE_ARTIFACT_INVALID", "the candidate's files were outside the repository", f"say where: {again}"
         )
     place = call.directory / source if source is not None else call.repo.root / str(last.directory)
+    found = {}
     for one in last.artifacts:
-        if not (place / one.name).is_file():
+        file = place / one.name
+        if not file.is_file():
             raise KittyError(
                 "RELEASE_ARTIFACT_INVALID", f"{inert(one.name)} is not in {place}", f"say where it is: {again}"
             )
-        if hash_of(place / one.name) != one.sha256:
-            raise _tampered(place / one.name, last)
-    return [place / one.name for one in last.artifacts]
+        found[file] = file.read_bytes()
+        if hashlib.sha256(found[file]).hexdigest() != one.sha256:
+            raise _tampered(file, last)
+    return found
 
 
-def _copy(file: Path, target: Path, last: Candidate, artifact: Artifact) -> None:
+def _copy(content: bytes, target: Path, artifact: Artifact) -> None:
     """As one step. What has the name already is never written over."""
     if not target.exists():
-        content = file.read_bytes()
-        if hashlib.sha256(content).hexdigest() != artifact.sha256:
-            raise _tampered(file, last)
         atomic_write(target, content)
     _require_hash(target, artifact)
 

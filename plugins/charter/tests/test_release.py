@@ -267,6 +267,7 @@ def test_one_changed_byte_refuses(project: Project, built: Path, promote: Callab
     built.write_bytes(content)
     refused(promote(), "RELEASE_TAMPERED")
     assert not (project.root.parent / "index").exists()
+    assert rows(project)[-1]["kind"] == "verification"
 
 
 def test_what_is_published_already_is_never_written_over(
@@ -360,6 +361,18 @@ def test_a_clone_without_the_ref_still_has_the_commits(project: Project, built: 
     project.git("clone", "--quiet", ".", str(clone.root))
     assert len(clone.kitty("release", "show", "--json").json["rows"]) == 3
     changed(clone, LIES[lie], chained=True)
+    refused(clone.kitty("release", "show", "--json"), "RELEASE_RECORD_CHANGED")
+
+
+@pytest.mark.parametrize("lie", ["a row is gone from the middle", "the first row is gone", "a red row is green"])
+def test_the_chain_is_seen_to_be_broken_even_in_a_commit(project: Project, built: Path, lie: str) -> None:
+    verified(project, built, ok=False, reason="red")
+    verified(project, built)
+    changed(project, LIES[lie])
+    project.git("add", PLACE)
+    project.git("commit", "--quiet", "-m", "nothing to see")
+    clone = Project(project.root.parent / "clone")
+    project.git("clone", "--quiet", ".", str(clone.root))
     refused(clone.kitty("release", "show", "--json"), "RELEASE_RECORD_CHANGED")
 
 
@@ -488,7 +501,7 @@ def test_a_consumer_verifies_the_candidate_and_stays_as_it_was(
         ("", "", "no test was collected"),
         (f"{GREEN}<testcase name='two'><skipped/></testcase>", "", "skipped"),
         (f"{GREEN}<testcase name='two'><failure/></testcase>", "sys.exit(1)", "failed"),
-        (GREEN, "sys.exit(3)", "exit code 3"),
+        (GREEN, "print(tiny.__file__); sys.exit(3)", "exit code 3"),
         (GREEN, "open(tiny.__file__, 'a').write('x = 1')", "after the tests, tiny.py is not what"),
     ],
     ids=["empty", "skipped", "failed", "exit code", "changed"],
