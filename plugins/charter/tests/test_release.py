@@ -8,7 +8,7 @@ import io
 import json
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,21 @@ from kitty_host.testing import Project, Result
 WHEEL = "tiny-1.0-py3-none-any.whl"
 
 
-def wheel(directory: Path, version: str = "1.0", name: str = "tiny", source: str = "", **odd: str) -> Path:
-    """A wheel of one module. `odd` says what is wrong with it: another `named`, or a file that is not as `listed`."""
+def wheel(
+    directory: Path,
+    version: str = "1.0",
+    name: str = "tiny",
+    source: str = "",
+    more: Mapping[str, str] | None = None,
+    **odd: str,
+) -> Path:
+    """A wheel of one module, and `more` files. `odd` is what is wrong with it: another `named`, a file that is not as `listed`."""
     info = f"{name}-{version}.dist-info"
     files = {
         f"{name}.py": source or f"VERSION = {version!r}\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {odd.get('named', name)}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        **(more or {}),
     }
     listed = {**files, **({f"{name}.py": odd["listed"]} if "listed" in odd else {})}
     rows = [f"{path},sha256={digest(content)},{len(content)}" for path, content in listed.items()]
@@ -47,14 +55,26 @@ def digest(content: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(content.encode()).digest()).rstrip(b"=").decode()
 
 
-def sdist(directory: Path, version: str = "1.0") -> Path:
-    """A source archive that knows no more than its metadata."""
+# Builds by handing out the wheel that the archive has inside.
+BACKEND = """
+import base64, pathlib
+
+def build_wheel(directory, settings=None, metadata=None):
+    name = "tiny-1.0-py3-none-any.whl"
+    pathlib.Path(directory, name).write_bytes(base64.b64decode(pathlib.Path("wheel.txt").read_text()))
+    return name
+"""
+
+
+def sdist(directory: Path, version: str = "1.0", files: Mapping[str, str] | None = None) -> Path:
+    """A source archive of its metadata and some files."""
     path = directory / f"tiny-{version}.tar.gz"
-    content = f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n".encode()
+    metadata = {"PKG-INFO": f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n"}
     with tarfile.open(path, "w:gz") as archive:
-        member = tarfile.TarInfo(f"tiny-{version}/PKG-INFO")
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
+        for name, text in {**metadata, **(files or {})}.items():
+            member = tarfile.TarInfo(f"tiny-{version}/{name}")
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
     return path
 
 
@@ -534,6 +554,43 @@ def test_a_consumer_with_a_copy_of_its_own_verifies_nothing(project: Project, bu
     theirs = consumer(project)
     Project(theirs).commit("tiny.py", "VERSION = 'mine'\n")
     assert "copy of tiny.py" in refused(verify(project, built, theirs), "RELEASE_NOT_VERIFIED")
+
+
+@pytest.mark.slow
+def test_a_source_archive_is_verified_by_what_becomes_of_it(project: Project) -> None:
+    files = {
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+        "backend.py": BACKEND,
+        "wheel.txt": base64.b64encode(wheel(project.root / "inside").read_bytes()).decode(),
+    }
+    project.write(".gitignore", "dist/\n")
+    (project.root / "dist").mkdir()
+    made = sdist(project.root / "dist", files=files)
+    assert project.kitty("release", "candidate", str(made)).exit_code == 0
+    theirs = consumer(project)
+    result = verify(project, made, theirs)
+    assert result.exit_code == 0, result
+    # The wheel of the same version is not the archive.
+    install = (
+        "import subprocess; subprocess.run(['pip', 'install', '--force-reinstall', '--no-index', {!r}], check=True)"
+    )
+    more = install.format(str(project.root / "inside" / WHEEL))
+    Project(theirs).commit("check.py", CHECK.format(cases=GREEN, more=more))
+    assert "from another file" in refused(verify(project, made, theirs), "RELEASE_NOT_VERIFIED")
+
+
+@pytest.mark.slow
+def test_files_that_the_installer_moves_are_compared_too(project: Project) -> None:
+    script, data = "tiny-1.0.data/scripts/hello", "tiny-1.0.data/data/share/tiny/words.txt"
+    made = wheel(project.root / "dist", more={script: "#!python\nprint('hello')\n", data: "words\n"})
+    assert project.kitty("release", "candidate", str(made)).exit_code == 0
+    theirs = consumer(project)
+    result = verify(project, made, theirs)
+    assert result.exit_code == 0, result
+    change = "import os; open(os.path.join(sys.prefix, {!r}), 'a').write('more')"
+    for place, name in (("share/tiny/words.txt", "words.txt"), ("bin/hello", "hello")):
+        Project(theirs).commit("check.py", CHECK.format(cases=GREEN, more=change.format(place)))
+        assert f"{name} is not what" in refused(verify(project, made, theirs), "RELEASE_NOT_VERIFIED")
 
 
 def test_only_a_candidate_is_verified(project: Project, built: Path) -> None:
