@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 @hookimpl(trylast=True)
 def kitty_commands() -> list[Command]:
-    """Rules, gates, issues, contracts."""
+    """Rules, gates, issues, contracts, releases."""
     return [
         Command("charter", "kitty_charter.cli:charter", "The rules for one action, and who was given which."),
         Command("accept", "kitty_charter.accept:accept", "Run every gate on the merged result and record the answer."),
         Command("matrix", "kitty_charter.matrix_cli:matrix", "What became of each issue, and what proves it."),
         Command("contract", "kitty_charter.contract:contract", "Keep what the project builds on as it was."),
+        Command("release", "kitty_charter.release:release", "Promote what a consumer has verified, and nothing else."),
     ]
 
 
