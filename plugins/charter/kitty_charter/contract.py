@@ -28,7 +28,7 @@ from kitty_host.inert import inert, visible
 from kitty_host.report import note
 
 SCHEMA = "kitty.contract/1"
-PYTHONS = (".venv/bin/python", ".venv/Scripts/python.exe")
+PYTHONS = [".venv/bin/python", ".venv/Scripts/python.exe"]
 
 _SHOWN, _LONGEST = 30, 100
 
@@ -73,10 +73,7 @@ class Case:
     @property
     def path(self) -> Path:
         """The snapshot of the version that is installed. A version is parsed, so it is no way out of the directory."""
-        return (
-            self.directory
-            / f"{canonicalize_name(self.package.distribution)}-{Version(self.surface.version or '')}.json"
-        )
+        return self.directory / "{distribution}-{version}.json".format_map(self.content)
 
     @property
     def content(self) -> dict[str, Any]:
@@ -100,7 +97,7 @@ def snapshot(call: Invocation, distributions: tuple[str, ...], python: str | Non
     written = []
     for case in cases:
         before = _read(case)
-        if isinstance(before, dict) and before == case.content:
+        if isinstance(before, dict) and before["modules"] == case.surface.modules:
             continue
         if before is not None and not force:
             told = before if isinstance(before, str) else next(differences(before["modules"], case.surface.modules))
@@ -112,8 +109,7 @@ def snapshot(call: Invocation, distributions: tuple[str, ...], python: str | Non
             )
         written.append(case)
     for case in written:
-        content = json.dumps(case.content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        atomic_write(case.path, content.encode(errors="backslashreplace"))
+        atomic_write(case.path, f"{json.dumps(case.content, indent=2, sort_keys=True)}\n".encode())
     rows = [{**_row(call, case), "written": case in written} for case in cases]
     lines = [f"{'wrote' if row['written'] else 'as it was:'} {row['snapshot']}" for row in rows]
     call.show({"schema": SCHEMA, "packages": rows}, "\n".join(lines))
@@ -164,13 +160,10 @@ def _cases(call: Invocation, distributions: tuple[str, ...], python: str | None)
 
 
 def _interpreter(call: Invocation, settings: Settings) -> Path:
-    places = [
-        root / name
-        for root in (call.repo.here, call.repo.root)
-        for name in (settings.python,) * bool(settings.python) or PYTHONS
-    ]
-    found = [place for place in places if place.is_file()]
-    return found[0] if found else places[0] if settings.python else Path(executable)
+    names = [settings.python] if settings.python else PYTHONS
+    places = [root / name for root in (call.repo.here, call.repo.root) for name in names]
+    otherwise = places[0] if settings.python else Path(executable)
+    return next((place for place in places if place.is_file()), otherwise)
 
 
 def _unseen(case: Case) -> Iterator[Finding]:
