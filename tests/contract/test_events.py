@@ -138,6 +138,14 @@ def test_a_field_that_the_package_lacks_fails(copy: Path, tmp_path: Path) -> Non
     assert any("StatusTransitionPayload.schema.properties.review_ref was removed" in one for one in messages), messages
 
 
+def test_tests_that_need_what_this_version_has_not_do_not_exist(version: str) -> None:
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-n", "0", "-p", "no:cacheprovider", "tests/ledger"]
+    done = subprocess.run([*command, "--events", version], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "tests/ledger/test_machine.py" in done.stdout
+    assert ("tests/ledger/test_model.py" in done.stdout) == bool(find_spec("spec_kitty_events.diary"))
+
+
 # What kitty writes
 
 

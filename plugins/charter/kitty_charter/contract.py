@@ -71,10 +71,7 @@ class Case:
     @property
     def path(self) -> Path:
         """The snapshot of the version that is installed. A version is parsed, so it is no way out of the directory."""
-        return (
-            self.directory
-            / f"{canonicalize_name(self.package.distribution)}-{Version(self.surface.version or '')}.json"
-        )
+        return self.directory / "{distribution}-{version}.json".format_map(self.content)
 
     @property
     def content(self) -> dict[str, Any]:
@@ -98,7 +95,7 @@ def snapshot(call: Invocation, distributions: tuple[str, ...], python: str | Non
     written = []
     for case in cases:
         before = _read(case)
-        if isinstance(before, dict) and before == case.content:
+        if isinstance(before, dict) and before["modules"] == case.surface.modules:
             continue
         if before is not None and not force:
             told = before if isinstance(before, str) else next(differences(before["modules"], case.surface.modules))
@@ -110,8 +107,7 @@ def snapshot(call: Invocation, distributions: tuple[str, ...], python: str | Non
             )
         written.append(case)
     for case in written:
-        content = json.dumps(case.content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        atomic_write(case.path, content.encode(errors="backslashreplace"))
+        atomic_write(case.path, f"{json.dumps(case.content, indent=2, sort_keys=True)}\n".encode())
     rows = [{**_row(call, case), "written": case in written} for case in cases]
     lines = [f"{'wrote' if row['written'] else 'as it was:'} {row['snapshot']}" for row in rows]
     call.show({"schema": SCHEMA, "packages": rows}, "\n".join(lines))

@@ -5,15 +5,17 @@ A module may print, hang or exit while it is imported: each of these is a proble
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import attrs
 
@@ -50,36 +52,46 @@ def surface(python: Path, directory: Path, distribution: str, modules: Iterable[
     """Ask `python`, started in `directory`, for at most `seconds`. Errors: `CONTRACT_PYTHON`."""
     mark = f"\n{secrets.token_hex(16)} "
     question = json.dumps({"distribution": distribution, "modules": list(modules), "mark": mark})
-    printed, ended = _run(python, directory, question, seconds)
-    return _read(printed.split(mark), ended)
+    # Not a pipe: whatever a module starts would keep that open.
+    with tempfile.TemporaryFile() as output:
+        ended = _run([str(python), "-B", str(SCRIPT), question], directory, output, seconds)
+        output.seek(0)
+        return _read(output.read().decode(errors="replace").split(mark), ended)
 
 
-def _run(python: Path, directory: Path, question: str, seconds: float) -> tuple[str, str]:
-    """What was printed, and how it ended if not by itself."""
+def _run(command: list[str], directory: Path, output: IO[bytes], seconds: float) -> str:
+    """How it ended. With `-B` no cache of bytecode is written: a check writes nothing."""
     try:
         process = subprocess.Popen(
-            [python, "-B", SCRIPT],  # without caches of bytecode: a check writes nothing
+            command,
             cwd=directory,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
     except OSError as error:
         raise KittyError(
             "CONTRACT_PYTHON",
-            f"{python} cannot be started: {error.strerror}",
+            f"{command[0]} cannot be started: {error.strerror}",
             "set contract.python in .kittify/config.yaml, or name the project's interpreter with --python",
         ) from error
     try:
-        printed, _ = process.communicate(question.encode(), timeout=seconds)
-        ended = f"ends Python with exit code {process.returncode}"
+        return f"ends Python with exit code {process.wait(seconds)}"
     except subprocess.TimeoutExpired:
-        # With whatever it has started, which would keep the pipe open.
-        os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
-        printed, _ = process.communicate()
-        ended = f"takes more than {seconds:g} seconds"
-    return printed.decode(errors="replace"), ended
+        return f"takes more than {seconds:g} seconds"
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """With whatever it has started."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
 
 
 def _read(parts: list[str], ended: str) -> Surface:

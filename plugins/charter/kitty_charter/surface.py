@@ -1,6 +1,6 @@
 """The public surface of a distribution's modules, as JSON: a script for the interpreter of a project, and never imported by kitty.
 
-It needs the standard library alone, because it runs where kitty is not installed. On standard input it is given
+It needs the standard library alone, because it runs where kitty is not installed. Its argument is
 `{"distribution", "modules", "mark"}`. It prints the mark before each JSON line of its own, so that what a module prints while it is
 imported is told apart: `{"version"}`, `{"importing": MODULE}` for each, `{"failed": WHY}` where that raised, and at last
 `{"modules": {MODULE: {NAME: …}}}`.
@@ -19,6 +19,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import json
+import os
 import sys
 import types
 import typing
@@ -238,11 +239,11 @@ def without_prose(schema: object) -> object:
 
 def main() -> None:
     """Answer one question."""
-    asked = json.load(sys.stdin)
+    asked, answer = json.loads(sys.argv[1]), sys.stdout
 
     def say(**told: object) -> None:
-        sys.stdout.write(f"{asked['mark']}{json.dumps(told, sort_keys=True)}\n")
-        sys.stdout.flush()
+        answer.write(f"{asked['mark']}{json.dumps(told, sort_keys=True)}\n")
+        answer.flush()
 
     try:
         distribution = importlib.metadata.distribution(asked["distribution"])
@@ -273,3 +274,4 @@ if __name__ == "__main__":
     # The directory of this script is not on the path of whoever imports these modules.
     sys.path[:] = [place for place in sys.path if Path(place) != Path(__file__).parent]
     main()
+    os._exit(0)  # what the modules have begun, or want to do at the end, is not waited for

@@ -71,8 +71,11 @@ def take(project: Project, *arguments: str) -> dict[str, Any]:
 # A check that passes
 
 
-def test_what_is_installed_is_as_in_its_snapshot(project: Project, install: Install) -> None:
-    install("def f(x: int) -> str: ...\n")
+def test_what_is_installed_is_as_in_its_snapshot(
+    project: Project, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    package = install("def f(x: int) -> str: ...\n")
     take(project)
     assert json.loads((project.root / SNAPSHOT).read_text()) == {
         "schema": "kitty.contract/1",
@@ -85,6 +88,7 @@ def test_what_is_installed_is_as_in_its_snapshot(project: Project, install: Inst
     assert done.exit_code == 0
     assert done.json["packages"] == [{"distribution": "acme", "version": "1.0", "snapshot": SNAPSHOT}]
     assert project.snapshot() == before, "a check writes nothing"
+    assert not (package / "__pycache__").exists()
 
 
 EVERYTHING = """
@@ -404,6 +408,12 @@ def alive(pid: int) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+def test_what_a_module_leaves_behind_is_not_waited_for(project: Project, install: Install) -> None:
+    install("import atexit, subprocess\natexit.register(print, 'bye')\nsubprocess.Popen(['sleep', '600'])\nX = 1\n")
+    take(project)
+    assert check(project) == []
 
 
 # The commands
