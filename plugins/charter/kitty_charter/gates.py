@@ -5,6 +5,7 @@ What takes no time is asked first; suites are run only when nothing of that is r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,12 +75,8 @@ def _run(candidate: Candidate, suites: Sequence[Suite], exceptions: Sequence[Exc
             gates.append(_issue_matrix(candidate, matrix, place))
         for number, suite in enumerate(suites, 1):
             note(f"Gate {number} of {len(suites)}, {inert(suite.name, prose=True)}: {suite.command}")
-            scratch = (
-                mission.repo.state
-                / "gates"
-                / mission.mission_id
-                / f"{number}-{re.sub(r'[^a-z0-9]+', '-', suite.name.lower())}"
-            )
+            name = re.sub(r"[^a-z0-9]+", "-", suite.name.lower())
+            scratch = mission.repo.state / "gates" / mission.mission_id / f"{number}-{name}"
             outcome = run(suite, place, scratch, {"KITTY_CANDIDATE": candidate.key}, lock=held)
             gates.append(_gate(candidate, suite, outcome, exceptions, _altered(place, candidate)))
             told = f"{counted(outcome.tests, 'test')} in " if outcome.tests is not None else ""
