@@ -60,13 +60,16 @@ def _defined_twice(defined: Mapping[Kind, Sequence[str]]) -> Iterator[Finding]:
 
 
 def _headings(found: Sequence[tuple[int, str, str]]) -> Iterator[Finding]:
-    """A heading may say nothing itself where the next one is below it."""
-    seen: Counter[str] = Counter()
+    """A heading may say nothing itself where the next one is below it, and one name may stand once below each heading."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    above: list[tuple[int, str]] = []
     for place, (level, title, body) in enumerate(found):
         name = inert(title, prose=True)
-        seen[title.casefold()] += 1
-        if seen[title.casefold()] == 2:
-            yield Finding("CHARTER_HEADING_TWICE", f"two sections are called {name}", "rename one", "warn")
+        above = [*(one for one in above if one[0] < level), (level, title.casefold())]
+        where = tuple(one[1] for one in above)
+        seen[where] += 1
+        if seen[where] == 2:
+            yield Finding("CHARTER_HEADING_TWICE", f"two sections in one place are called {name}", "rename one", "warn")
         has_parts = place + 1 < len(found) and found[place + 1][0] > level
         if not has_parts and not re.search(r"\w", body):
             yield Finding("CHARTER_SECTION_EMPTY", f"the section {name} says nothing", "fill it, or take it out")
