@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -130,7 +131,10 @@ def _require_all(text: str, wanted: Sequence[str], kind: str) -> None:
     """They stand there as a list, with nothing between two of them but signs: that a section speaks of one is not enough."""
     if not wanted or _lists(text, wanted):
         return
-    dropped = next(name for place, name in enumerate(wanted, 1) if not _lists(text, wanted[:place]))
+    places = range(len(wanted))
+    without = (wanted[place] for place in places if _lists(text, [*wanted[:place], *wanted[place + 1 :]]))
+    first = (wanted[place] for place in places if not _lists(text, wanted[: place + 1]))
+    dropped = next(chain(without, first))
     raise KittyError(
         "CHARTER_INCOMPLETE",
         f"the rendered charter lacks {inert(dropped, prose=True)} in its list of {kind}",

@@ -20,7 +20,9 @@ def lint(call: Invocation) -> None:
     """Look for ids that dangle, ids and headings that stand there twice, and sections that say nothing."""
     sections = project_sections(call.repo.root, "")
     defined = definitions(call.repo.root)
-    findings = [*_dangling(sections, defined), *_defined_twice(defined), *_headings(headings(call.repo.root))]
+    # In prose alone a rule is defined by being there.
+    dangling = _dangling(sections, defined) if (call.repo.root / PLACE / "charter.yaml").exists() else ()
+    findings = [*dangling, *_defined_twice(defined), *_headings(headings(call.repo.root))]
     told = [finding._asdict() for finding in findings]
     lines = [f"{finding.severity:5}  {finding.code}: {finding.message}\n       {finding.hint}" for finding in findings]
     if any(finding.severity == "block" for finding in findings):
@@ -37,7 +39,7 @@ def lint(call: Invocation) -> None:
 
 
 def _dangling(sections: Sequence[Section], defined: Mapping[Kind, Sequence[str]]) -> Iterator[Finding]:
-    """The project's own ids without a definition, and others of a kind of which the charter defines some: the rest is defined elsewhere."""
+    """The project's own ids without a definition, and others of a kind of which the YAML defines some: the rest is defined elsewhere."""
     for kind in KINDS:
         foreign = any(not name.startswith("DIR-") for name in defined[kind])
         for name, section in {canonical(name): one for one in sections for name in getattr(one, kind)}.items():
