@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
+
+from attrs import evolve
 
 from kitty_host.api import KittyError
 from kitty_host.files import atomic_write
@@ -27,11 +30,11 @@ def charter_for(plugins: Plugins, repo: Repo, action: str) -> Charter:
     """Everything that governs an action; where no plugin keeps a charter, what plugins have to say."""
     sections = tuple(_plugin_sections(plugins, action))
     found: Charter | None = plugins.first("kitty_charter", action=action, sections=sections, repo=repo)
-    return found or Charter(action, sections)
+    return Charter(action, tuple(_distinct(found.sections if found else sections)))
 
 
 def rendered(plugins: Plugins, charter: Charter, mode: str = BOOTSTRAP) -> Rules:
-    """The text that an agent is given. Errors: `CHARTER_INCOMPLETE` where an id or an anchor is dropped or moved."""
+    """The text that an agent is given. Errors: `CHARTER_INCOMPLETE` where it does not list every id and anchor, in order."""
     text: str | None = plugins.first("kitty_charter_render", charter=charter, mode=mode)
     if text is None:
         # Without a plugin that renders them the rules still arrive.
@@ -59,12 +62,29 @@ def told(rules: Rules | None) -> dict[str, Any]:
     }
 
 
+def recorded(policy: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The same, read from the `policy_metadata` of a row; empty where it says nothing of rules."""
+    rules = (policy or {}).get("rules")
+    return rules if isinstance(rules, dict) else {}
+
+
 def keep(repo: Repo, rules: Rules) -> Path:
     """Keep the text under its hash, so that a receipt can be shown with what it is for."""
     place = text_of(repo, sha256_of(rules.text))
-    if not place.exists():
+    if kept(repo, sha256_of(rules.text)) is None:
         atomic_write(place, rules.text.encode())
     return place
+
+
+def kept(repo: Repo, sha256: str) -> str | None:
+    """The text with this hash, if it is kept in this clone and is still what was hashed."""
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        return None
+    try:
+        content = text_of(repo, sha256).read_bytes()
+    except OSError:
+        return None
+    return content.decode() if hashlib.sha256(content).hexdigest() == sha256 else None
 
 
 def text_of(repo: Repo, sha256: str) -> Path:
@@ -108,23 +128,37 @@ def sha256_of(text: str) -> str:
 
 
 def _require_all(text: str, wanted: Sequence[str], kind: str) -> None:
-    """Each stands in the text, and behind the one before it."""
-    place = 0
-    for name in wanted:
-        found = _word(name).search(text, place)
-        if found is None:
-            raise KittyError(
-                "CHARTER_INCOMPLETE",
-                f"the rendered charter lacks {inert(name, prose=True)} among its {kind}",
-                "mend the plugin that renders it: kitty plugins list",
-                kind=kind,
-                name=name,
-            )
-        place = found.end()
+    """They stand there as a list, with nothing between two of them but signs: that a section speaks of one is not enough."""
+    if not wanted or _lists(text, wanted):
+        return
+    places = range(len(wanted))
+    without = (wanted[place] for place in places if _lists(text, [*wanted[:place], *wanted[place + 1 :]]))
+    first = (wanted[place] for place in places if not _lists(text, wanted[: place + 1]))
+    dropped = next(chain(without, first))
+    raise KittyError(
+        "CHARTER_INCOMPLETE",
+        f"the rendered charter lacks {inert(dropped, prose=True)} in its list of {kind}",
+        "mend the plugin that renders it: kitty plugins list",
+        kind=kind,
+        name=dropped,
+    )
 
 
-def _word(name: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])")
+def _lists(text: str, names: Sequence[str]) -> bool:
+    between = r"(?![\w-])\W+(?<![\w-])"
+    return bool(re.search(rf"(?<![\w-]){between.join(map(re.escape, names))}(?![\w-])", text))
+
+
+def _distinct(sections: Iterable[Section]) -> Iterator[Section]:
+    """With anchors that differ: a receipt has one hash for each."""
+    taken: set[str] = set()
+    for section in sections:
+        anchor, number = section.anchor, 0
+        while anchor in taken:
+            number += 1
+            anchor = f"{section.anchor}-{number}"
+        taken.add(anchor)
+        yield section if anchor == section.anchor else evolve(section, anchor=anchor)
 
 
 def _plugin_sections(plugins: Plugins, action: str) -> Iterator[Section]:

@@ -357,7 +357,7 @@ def kitty_charter(action: str, sections: tuple[Section, ...], repo: Repo) -> Cha
     """Everything that governs one action: the rules of the project around those of plugins, which are `sections`.
 
     When: `kitty charter context`, and, to record with a claim what an agent was given, `kitty implement` and `kitty review --claim`.
-    Wins: the first that answers. Without an answer nothing governs, and a claim has no receipt.
+    Wins: the first that answers. Without an answer the sections of plugins stand alone; where there are none, a claim has no receipt.
     Failure: error; nothing is claimed.
 
     >>> @hookimpl
@@ -372,13 +372,16 @@ def kitty_charter(action: str, sections: tuple[Section, ...], repo: Repo) -> Cha
 def kitty_charter_render(charter: Charter, mode: str) -> str | None:
     """The text that an agent is given.
 
+    It lists the ids of each kind, and the anchors, in their order with nothing between two of them but signs; what else it says is free.
+
     When: after the sections were collected; `mode` is `bootstrap` or `compact`.
     Wins: the first that answers.
-    Failure: error.
+    Failure: error; `CHARTER_INCOMPLETE` where a list lacks something.
 
     >>> @hookimpl
     ... def kitty_charter_render(charter, mode):
-    ...     return "\\n".join(section.title for section in charter.sections)
+    ...     from kitty_host.governance import KINDS, anchors, ids
+    ...     return "\\n".join(", ".join(names) for names in (anchors(charter), *(ids(charter, kind) for kind in KINDS)))
     """
     raise NotImplementedError
 

@@ -27,7 +27,7 @@ def context(call: Invocation, action: str, mode: str) -> None:
     `auto` prints everything when an action asks for the first time or its rules have changed,
     and the short form after that.
     """
-    action = inert(action, prose=True)
+    action = inert(action.strip().lower(), prose=True)
     found = charter_for(call.plugins, call.repo, action)
     hashes = receipt(found)
     memory = call.repo.cache / "charter-context.json"

@@ -20,7 +20,9 @@ def lint(call: Invocation) -> None:
     """Look for ids that dangle, ids and headings that stand there twice, and sections that say nothing."""
     sections = project_sections(call.repo.root, "")
     defined = definitions(call.repo.root)
-    findings = [*_dangling(sections, defined), *_defined_twice(defined), *_headings(headings(call.repo.root))]
+    # In prose alone a rule is defined by being there.
+    dangling = _dangling(sections, defined) if (call.repo.root / PLACE / "charter.yaml").exists() else ()
+    findings = [*dangling, *_defined_twice(defined), *_headings(headings(call.repo.root))]
     told = [finding._asdict() for finding in findings]
     lines = [f"{finding.severity:5}  {finding.code}: {finding.message}\n       {finding.hint}" for finding in findings]
     if any(finding.severity == "block" for finding in findings):
@@ -37,7 +39,7 @@ def lint(call: Invocation) -> None:
 
 
 def _dangling(sections: Sequence[Section], defined: Mapping[Kind, Sequence[str]]) -> Iterator[Finding]:
-    """The project's own ids without a definition, and others of a kind of which the charter defines some: the rest is defined elsewhere."""
+    """The project's own ids without a definition, and others of a kind of which the YAML defines some: the rest is defined elsewhere."""
     for kind in KINDS:
         foreign = any(not name.startswith("DIR-") for name in defined[kind])
         for name, section in {canonical(name): one for one in sections for name in getattr(one, kind)}.items():
@@ -60,13 +62,16 @@ def _defined_twice(defined: Mapping[Kind, Sequence[str]]) -> Iterator[Finding]:
 
 
 def _headings(found: Sequence[tuple[int, str, str]]) -> Iterator[Finding]:
-    """A heading may say nothing itself where the next one is below it."""
-    seen: Counter[str] = Counter()
+    """A heading may say nothing itself where the next one is below it, and one name may stand once below each heading."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    above: list[tuple[int, str]] = []
     for place, (level, title, body) in enumerate(found):
         name = inert(title, prose=True)
-        seen[title.casefold()] += 1
-        if seen[title.casefold()] == 2:
-            yield Finding("CHARTER_HEADING_TWICE", f"two sections are called {name}", "rename one", "warn")
+        above = [*(one for one in above if one[0] < level), (level, title.casefold())]
+        where = tuple(one[1] for one in above)
+        seen[where] += 1
+        if seen[where] == 2:
+            yield Finding("CHARTER_HEADING_TWICE", f"two sections in one place are called {name}", "rename one", "warn")
         has_parts = place + 1 < len(found) and found[place + 1][0] > level
         if not has_parts and not re.search(r"\w", body):
             yield Finding("CHARTER_SECTION_EMPTY", f"the section {name} says nothing", "fill it, or take it out")

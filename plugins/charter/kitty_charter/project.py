@@ -1,7 +1,7 @@
 """The project's own charter: `.kittify/charter/charter.yaml` and `charter.md` as sections, before those of plugins.
 
-The YAML names what was selected (directives, tactics, styleguides) and is read strictly: what cannot be understood is
-`CHARTER_INVALID`, never left out. The Markdown is prose; each of its headings is a section.
+The YAML says what the project requires, and which directives, tactics and styleguides it has selected. It is read strictly: where
+something else stands than is expected there, that is `CHARTER_INVALID`. The Markdown is prose, each of its headings a section; see `prose`.
 """
 
 from __future__ import annotations
@@ -13,39 +13,19 @@ from typing import Any
 
 from attrs import evolve
 
+from kitty_charter import prose
 from kitty_host.api import KittyError
 from kitty_host.config import parse_yaml
 from kitty_host.governance import KINDS, Kind
 from kitty_host.records import Charter, Section
 
 PLACE = ".kittify/charter"
-
-_KINDS = ("directive", "tactic", "styleguide")
-_HEADING = re.compile(r"(#{1,6})[ \t]+(.+?)[ \t]*#*[ \t]*$")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_SLUG = r"[a-z0-9]+(?:-[a-z0-9]+)+"
-# A slug with a number is a directive only where it stands alone: as part of a path or a file name it is something else.
-_DIRECTIVE = rf"(?:DIRECTIVE_\d+|DIR-\d+|RECONCILE_[A-Z0-9_]+|\d{{3}}-{_SLUG})"
-_IN_TEXT = re.compile(
-    rf"(?<![\w/.-])(?:(?P<kind>directive|tactic|styleguide):(?P<urn>\w[\w-]*)|(?P<bare>{_DIRECTIVE}))(?![\w/-]|\.\w)"
-)
-_LABEL = re.compile(rf"\W*({'|'.join(_KINDS)})s?(?: ids?)?\W*:(.+)", re.IGNORECASE)
-_TITLE = re.compile(rf"({'|'.join(_KINDS)})s?(?: ids?)?", re.IGNORECASE)
-_ITEM = re.compile(rf"[ \t]*[-*+][ \t]+\W*({_DIRECTIVE}|{_SLUG})")
+_SELECTED = rf"selected_({'|'.join(prose.KINDS)})s"
 
 
 def charter(root: Path, action: str, others: Iterable[Section]) -> Charter:
-    """The repository's charter, with the sections of others behind it and anchors that differ. Errors: `CHARTER_INVALID`."""
-    taken: set[str] = set()
-    distinct = []
-    for section in (*project_sections(root, action), *others):
-        anchor, number = section.anchor, 0
-        while anchor in taken:
-            number += 1
-            anchor = f"{section.anchor}-{number}"
-        taken.add(anchor)
-        distinct.append(_canonical(section, anchor))
-    return Charter(action, tuple(distinct))
+    """The repository's charter, with the sections of others behind it. Errors: `CHARTER_INVALID`."""
+    return Charter(action, tuple(map(_canonical, (*project_sections(root, action), *others))))
 
 
 def canonical(name: str) -> str:
@@ -54,21 +34,22 @@ def canonical(name: str) -> str:
     `DIR-024` is another one: those are the project's own.
     """
     name = name.strip()
-    number = re.fullmatch(rf"(?:directive:)?(?:DIRECTIVE[_-](\d+)|(\d{{3}})-{_SLUG})", name, re.IGNORECASE)
+    number = re.fullmatch(rf"(?:directive:)?(?:DIRECTIVE[_-](\d+)|(\d{{3}})-{prose.SLUG})", name, re.IGNORECASE)
     if number:
         return f"DIRECTIVE_{int(number[1] or number[2]):03}"
     own = re.fullmatch(r"(?:directive:)?DIR-(\d+)", name, re.IGNORECASE)
     if own:
         return f"DIR-{int(own[1]):03}"
-    return name.partition(":")[2] if name.partition(":")[0] in _KINDS else name
+    kind, _, rest = name.partition(":")
+    return rest if kind.lower() in prose.KINDS else name
 
 
-def _canonical(section: Section, anchor: str) -> Section:
+def _canonical(section: Section) -> Section:
     directives, tactics, styleguides = (
         tuple(dict.fromkeys(map(canonical, names)))
         for names in (section.directives, section.tactics, section.styleguides)
     )
-    return evolve(section, anchor=anchor, directives=directives, tactics=tactics, styleguides=styleguides)
+    return evolve(section, directives=directives, tactics=tactics, styleguides=styleguides)
 
 
 def project_sections(root: Path, action: str) -> list[Section]:
@@ -79,9 +60,7 @@ def project_sections(root: Path, action: str) -> list[Section]:
 
 def headings(root: Path) -> list[tuple[int, str, str]]:
     """Level, title and text of each heading of the Markdown. Errors: `CHARTER_INVALID`."""
-    return [
-        (0 if level > 6 else level, title, body) for level, title, body in _split(_read(root / PLACE / "charter.md"))
-    ]
+    return prose.headings(_read(root / PLACE / "charter.md"))
 
 
 def definitions(root: Path) -> dict[Kind, list[str]]:
@@ -92,15 +71,15 @@ def definitions(root: Path) -> dict[Kind, list[str]]:
     found: dict[Kind, list[str]] = {kind: [] for kind in KINDS}
     found["directives"] += [canonical(one["id"]) for one in directives]
     for one in _entries(_mapping(charter.get("catalog"), "catalog", path), "references", path, inside="catalog."):
-        named, _, name = one["id"].rpartition(":")
-        for kind in KINDS:
-            if (named or str(one.get("kind") or "")).lower() == kind.removesuffix("s"):
-                found[kind].append(canonical(name))
+        kind = _entry(one)[0]
+        for name in KINDS:
+            if kind == name.removesuffix("s"):
+                found[name].append(canonical(one["id"].rpartition(":")[2]))
     return found
 
 
 def _section(anchor: str, title: str, body: str, ids: Mapping[str, Iterable[str]], critical: bool = False) -> Section:
-    directives, tactics, styleguides = (tuple(ids[kind]) for kind in _KINDS)
+    directives, tactics, styleguides = (tuple(ids[kind]) for kind in prose.KINDS)
     return Section(anchor, title, body, directives, tactics, styleguides, critical)
 
 
@@ -110,9 +89,10 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except UnicodeDecodeError as error:
-        raise KittyError(
-            "CHARTER_INVALID", f"{path} is not UTF-8: {error.reason}", "save it as UTF-8", path=str(path)
-        ) from error
+        why, hint = f"{path} is not UTF-8: {error.reason}", "save it as UTF-8"
+    except OSError as error:
+        why, hint = f"{path} cannot be read: {error.strerror}", f"make it a file that can be read: {path}"
+    raise KittyError("CHARTER_INVALID", why, hint, path=str(path))
 
 
 # Markdown
@@ -123,51 +103,12 @@ def _markdown_sections(text: str, action: str) -> list[Section]:
     named = re.compile(rf"\b{re.escape(re.sub('[sey]$', '', action))}", re.IGNORECASE)
     above = 0  # the level of the critical heading that one is below; 0 where there is none
     found = []
-    for level, title, body in _split(text):
+    for level, title, body in prose.headings(text):
         if above and level <= above:
             above = 0
         if not above and named.search(title):
             above = level
-        found.append(_section(_slug(title), title, body, _ids(title, body), critical=above > 0))
-    return found
-
-
-def _split(text: str) -> list[tuple[int, str, str]]:
-    """Level, title and body of every heading; what stands before the first one is called Charter."""
-    found: list[tuple[int, str, list[str]]] = [(7, "Charter", [])]
-    fence = ""
-    for line in text.split("\n"):
-        mark = _FENCE.match(line)
-        heading = None if fence or mark else _HEADING.match(line)
-        if fence:
-            closed = mark and mark[1].startswith(fence) and not line.strip().strip(fence[0])
-            fence = "" if closed else fence
-        elif mark:
-            fence = mark[1]
-        if heading:
-            found.append((len(heading[1]), heading[2], []))
-        else:
-            found[-1][2].append(line)
-    bodies = [(level, title, "\n".join(lines).strip("\n")) for level, title, lines in found]
-    return [one for one in bodies if one[0] < 7 or one[2].strip()]
-
-
-def _slug(title: str) -> str:
-    return re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", title.lower()).strip()) or "section"
-
-
-def _ids(title: str, body: str) -> dict[str, dict[str, None]]:
-    """The ids that a section speaks of, by kind: bare directives, `tactic:…`, `Tactics: …`, lists below `Tactics`."""
-    found: dict[str, dict[str, None]] = {kind: {} for kind in _KINDS}
-    below = _TITLE.fullmatch(title)
-    for line in (title, *body.splitlines()):
-        for one in _IN_TEXT.finditer(line):
-            found[one["kind"] or "directive"][one["urn"] or one["bare"]] = None
-        label, item = _LABEL.match(line), _ITEM.match(line)
-        if label:
-            found[label[1].lower()].update(dict.fromkeys(re.findall(rf"(?<![\w/-]){_SLUG}(?![\w/-])", label[2])))
-        elif below and item:
-            found[below[1].lower()][item[1]] = None
+        found.append(_section(prose.slug(title), title, body, prose.ids(title, body), critical=above > 0))
     return found
 
 
@@ -178,36 +119,35 @@ def _yaml_sections(path: Path) -> Iterator[Section]:
     data = parse_yaml(_read(path), path, code="CHARTER_INVALID")
     charter = _mapping(data, "the file", path)
     governance = _mapping(charter.get("governance"), "governance", path)
-    settings = [
-        f"- {area}: " + ", ".join(f"{key} {value}" for key, value in values.items() if _is_said(value))
-        for area, values in governance.items()
-        if isinstance(values, Mapping) and any(map(_is_said, values.values()))
-    ]
-    if settings:
-        yield Section("charter-governance", "Governance", "\n".join(settings), critical=True)
+    lines = [f"- {area}: {said}" for area, value in governance.items() if (said := _said(value))]
+    if lines:
+        body = "\n".join(lines)
+        yield _section("charter-governance", "Governance", body, prose.ids("", body), critical=True)
     directives = _entries(_mapping(charter.get("directives"), "directives", path), "directives", path)
     if directives:
-        lines = [_described(one["id"], one.get("title"), one.get("description")) for one in directives]
-        ids = tuple(dict.fromkeys(one["id"] for one in directives))
-        yield Section("charter-directives", "Directives of this project", "\n".join(lines), ids)
+        body = "\n".join(map(_directive, directives))
+        ids = prose.ids("", body)
+        ids["directive"] = {**{canonical(one["id"]): None for one in directives}, **ids["directive"]}
+        yield _section("charter-directives", "Directives of this project", body, ids)
     yield from _selected(charter, governance, path)
 
 
 def _selected(charter: Mapping[str, Any], governance: Mapping[str, Any], path: Path) -> Iterator[Section]:
     """What the charter selects from doctrine, with a line on each where its catalogue has one."""
-    chosen: dict[str, dict[str, None]] = {kind: {} for kind in _KINDS}
+    chosen: dict[str, dict[str, None]] = {kind: {} for kind in prose.KINDS}
     for place in ("charter", "doctrine"):
         selections = _mapping(governance.get(place), f"governance.{place}", path)
-        for kind in _KINDS:
+        for kind in prose.KINDS:
             key = f"selected_{kind}s"
-            chosen[kind].update(dict.fromkeys(_texts(selections.get(key), f"governance.{place}.{key}", path)))
+            names = _names(selections.get(key), f"governance.{place}.{key}", path)
+            chosen[kind].update(dict.fromkeys(map(canonical, names)))
     catalog = _entries(_mapping(charter.get("catalog"), "catalog", path), "references", path, inside="catalog.")
-    known = {one["id"].lower(): one for one in catalog}
+    known = {_entry(one): one for one in catalog}
     lines = [
         _described(name, entry.get("title"), entry.get("summary"), kind=f"{kind} ")
-        for kind in _KINDS
+        for kind in prose.KINDS
         for name in chosen[kind]
-        for entry in [known.get(f"{kind}:{name}".lower(), {})]
+        for entry in [known.get((kind, name.lower()), {})]
     ]
     if lines:
         yield _section("charter-doctrine", "Doctrine in force", "\n".join(lines), chosen)
@@ -221,8 +161,33 @@ def _described(name: str, title: Any, text: Any, kind: str = "") -> str:
     return f"- {kind}{name}" if not sentence or title == name else f"- {kind}{name}: {sentence}"
 
 
-def _is_said(value: Any) -> bool:
-    return isinstance(value, str | int | float) and value != ""
+def _directive(entry: Mapping[str, Any]) -> str:
+    """A directive of the project's own, with every word that it has."""
+    told = [" ".join(str(entry[key]).split()) for key in ("title", "description") if entry.get(key)]
+    severity = f" ({entry['severity']})" if entry.get("severity") else ""
+    return ": ".join([f"- {canonical(entry['id'])}{severity}", *told])
+
+
+def _entry(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Kind and id of an entry of the catalogue, whose ids are such as `TACTIC:easy-to-change`."""
+    kind, _, name = entry["id"].rpartition(":")
+    return (kind or str(entry.get("kind") or "")).lower(), canonical(name).lower()
+
+
+def _said(value: Any) -> str:
+    """A setting in words; empty where it says nothing. What was selected from doctrine has a section of its own."""
+    if isinstance(value, Mapping):
+        told = {key: _said(one) for key, one in value.items() if not re.fullmatch(_SELECTED, str(key))}
+        return ", ".join(
+            f"{key} {f'({said})' if isinstance(value[key], list | Mapping) else said}"
+            for key, said in told.items()
+            if said
+        )
+    if isinstance(value, list):
+        return ", ".join(filter(None, map(_said, value)))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else " ".join(str(value).split())
 
 
 def _mapping(value: Any, where: str, path: Path) -> Mapping[str, Any]:
@@ -233,19 +198,22 @@ def _mapping(value: Any, where: str, path: Path) -> Mapping[str, Any]:
     return value
 
 
-def _texts(value: Any, where: str, path: Path) -> list[str]:
+def _names(value: Any, where: str, path: Path) -> list[str]:
     if value is None:
         return []
-    if not isinstance(value, list) or not all(isinstance(one, str) and one.strip() for one in value):
+    if not isinstance(value, list) or not all(map(_is_name, value)):
         raise _invalid(f"{where} is no list of names", where, path)
     return value
 
 
+def _is_name(value: Any) -> bool:
+    """One word: an id with a comma or a line in it could not be told from two."""
+    return isinstance(value, str) and bool(re.fullmatch(r"[\w.:/-]+", value))
+
+
 def _entries(holder: Mapping[str, Any], key: str, path: Path, inside: str = "") -> list[dict[str, Any]]:
     value = holder.get(key) or []
-    if not isinstance(value, list) or not all(
-        isinstance(one, dict) and isinstance(one.get("id"), str) for one in value
-    ):
+    if not isinstance(value, list) or not all(isinstance(one, dict) and _is_name(one.get("id")) for one in value):
         raise _invalid(f"{inside}{key} is no list of entries with an id", f"{inside}{key}", path)
     return value
 

@@ -12,7 +12,7 @@ import click
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
-from kitty_host.governance import charter_for, digest_of, sha256_of, text_of
+from kitty_host.governance import charter_for, digest_of, kept, recorded
 from kitty_host.governance import receipt as receipt_of
 from kitty_host.inert import inert
 from kitty_host.ledger.event import Transition, actor_name
@@ -47,7 +47,7 @@ def receipt(call: Invocation, wp: str, whole: bool) -> None:
             f"claim it with kitty: kitty implement {package.wp_id}",
         )
     if whole:
-        text = _kept(call, found[-1])
+        text = kept(call.repo, found[-1].text)
         if text is None:
             raise KittyError(
                 "RECEIPT_MISSING",
@@ -63,10 +63,8 @@ def receipt(call: Invocation, wp: str, whole: bool) -> None:
 def _given(call: Invocation, wp_id: str) -> Iterator[Given]:
     """Every claim of a work package that records rules, in the order of their rows."""
     for event in call.mission.ledger.events():
-        if isinstance(event, Transition) and event.wp_id == wp_id:
-            found = (event.policy or {}).get("rules")
-            if isinstance(found, dict):
-                yield _whole(event, found)
+        if isinstance(event, Transition) and event.wp_id == wp_id and (found := recorded(event.policy)):
+            yield _whole(event, found)
 
 
 def _whole(event: Transition, found: dict[str, Any]) -> Given:
@@ -85,17 +83,6 @@ def _whole(event: Transition, found: dict[str, Any]) -> Given:
     return Given(event.event_id, event.at, name, action, str(found["receipt"]), told, text)
 
 
-def _kept(call: Invocation, given: Given) -> str | None:
-    """The text, if this clone has it and it is still what was hashed."""
-    if not given.text.isalnum():
-        return None
-    try:
-        text = text_of(call.repo, given.text).read_text(encoding="utf-8")
-    except OSError:
-        return None
-    return text if sha256_of(text) == given.text else None
-
-
 def _row(call: Invocation, given: Given) -> dict[str, Any]:
     now = receipt_of(charter_for(call.plugins, call.repo, given.action))
     standing = {
@@ -109,7 +96,7 @@ def _row(call: Invocation, given: Given) -> dict[str, Any]:
         "actor": inert(given.actor, prose=True),
         "action": inert(given.action, prose=True),
         "receipt": given.receipt,
-        "text_kept": _kept(call, given) is not None,
+        "text_kept": kept(call.repo, given.text) is not None,
         "sections": [
             {"anchor": inert(anchor), "sha256": given.sections.get(anchor), "now": how}
             for anchor, how in standing.items()
@@ -118,9 +105,9 @@ def _row(call: Invocation, given: Given) -> dict[str, Any]:
 
 
 def _told(row: dict[str, Any]) -> str:
-    kept = "the text is kept here" if row["text_kept"] else "the text is not kept here"
+    where = "the text is kept here" if row["text_kept"] else "the text is not kept here"
     lines = [
-        f"{row['at'][:19]}  {row['actor']} took it, with the rules to {row['action']}: {row['receipt'][:12]}; {kept}"
+        f"{row['at'][:19]}  {row['actor']} took it, with the rules to {row['action']}: {row['receipt'][:12]}; {where}"
     ]
     lines += [f"  {one['now']:8} {one['anchor']}" for one in row["sections"]]
     return "\n".join(lines)

@@ -241,7 +241,7 @@ def test_a_plugin_adds_sections_and_may_render(project: Project, install_plugin:
     assert found["directives"] == ["DIR-900"]
     answer = project.kitty("charter", "context", "--action", "merge", "--json")
     assert (answer.exit_code, answer.code) == (1, "CHARTER_INCOMPLETE")
-    assert answer.json["message"] == "the rendered charter lacks kitty-always among its anchors", (
+    assert answer.json["message"] == "the rendered charter lacks missing-stranger in its list of anchors", (
         "they are in another order"
     )
 

@@ -13,7 +13,7 @@ import click
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
-from kitty_host.governance import given, keep, told
+from kitty_host.governance import given, told
 from kitty_host.inert import inert
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, annotation
@@ -22,7 +22,7 @@ from kitty_host.mission import Mission
 from kitty_host.packages import Package
 from kitty_host.records import Workspace
 from kitty_host.state import State, dependencies_missing
-from kitty_runtime.packages import implementer, occupied, refuse, row, same, way_on
+from kitty_runtime.packages import implementer, occupied, refuse, row, rules_given, same, way_on
 
 FAILED = "worktree_alloc_failed"
 
@@ -35,8 +35,8 @@ def implement(call: Invocation, wp: str) -> None:
     actor = call.actor()
     _require_branch_strategy(call.mission)
     rules = given(call.plugins, call.repo, "implement")
-    emit(call.plugins, call.mission, lambda state: claim(state, package, actor, told(rules)))
-    kept = keep(call.repo, rules) if rules else None
+    rows = emit(call.plugins, call.mission, lambda state: claim(state, package, actor, told(rules)))
+    governed, named = rules_given(call, package, rules, rows, CLAIMED, IN_PROGRESS)
     try:
         workspace: Workspace = call.plugins.required("kitty_workspace", package=package, mission=call.mission)
     except Exception as error:
@@ -60,13 +60,12 @@ def implement(call: Invocation, wp: str) -> None:
         "base": workspace.base,
         "env": dict(workspace.env),
         "notes": list(workspace.notes),
-        "rules": {"receipt": rules.receipt, "file": str(kept)} if rules else None,
+        "rules": governed,
     }
     lines = [
         f"{package.wp_id} is yours: {inert(package.title, prose=True)}",
         f"  work in   {where or call.repo.root}",
-        f"  on        {workspace.branch}",
-        *([f"  rules     {kept}"] if kept else []),
+        f"  on        {workspace.branch}{named}",
         *(f"  {note}" for note in workspace.notes),
         f"Then: {'commit, and ' if where else ''}kitty submit {package.wp_id}",
     ]
@@ -105,7 +104,12 @@ def claim(state: State, package: Package, actor: str, rules: Mapping[str, Any]) 
                 f"{package.wp_id} is {inert(known.agent, prose=True)}'s",
                 f"take another one, or: kitty move {package.wp_id} planned --reason R",
             )
-        return [row(state, package, IN_PROGRESS, actor)] if lane == CLAIMED else []
+        # Claimed with another command, and only now handed out.
+        return (
+            [row(state, package, IN_PROGRESS, actor, policy_metadata={"agent": actor, **rules})]
+            if lane == CLAIMED
+            else []
+        )
     if lane not in (PLANNED, BLOCKED):
         raise refuse(
             f"{package.wp_id} is {lane}",

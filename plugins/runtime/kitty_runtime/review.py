@@ -9,7 +9,7 @@ from attrs import frozen
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
-from kitty_host.governance import given, keep, told
+from kitty_host.governance import given, told
 from kitty_host.inert import inert
 from kitty_host.lanes import branch_of, lane_ids
 from kitty_host.ledger.emit import emit
@@ -18,7 +18,16 @@ from kitty_host.ledger.machine import APPROVED, FOR_REVIEW, IN_PROGRESS, IN_REVI
 from kitty_host.packages import Package
 from kitty_host.records import Workspace
 from kitty_host.state import State
-from kitty_runtime.packages import checkpoint, implementer, implementers, last_transition, refuse, row, same
+from kitty_runtime.packages import (
+    checkpoint,
+    implementer,
+    implementers,
+    last_transition,
+    refuse,
+    row,
+    rules_given,
+    same,
+)
 
 
 @frozen
@@ -53,21 +62,20 @@ def review(
         "approve": lambda state: _approve(call, state, package, actor, commit),
         "reject": lambda state: _reject(state, package, actor, str(reason)),
     }
-    emit(call.plugins, call.mission, plans[step], sealed=step == "approve")
+    rows = emit(call.plugins, call.mission, plans[step], sealed=step == "approve")
     if step == "approve":
         checkpoint(call, f"Approve {package.wp_id}")
-    kept = keep(call.repo, rules) if rules else None
+    governed, named = rules_given(call, package, rules, rows, IN_REVIEW) if claim else (None, "")
     lane = {"claim": IN_REVIEW, "approve": APPROVED, "reject": IN_PROGRESS}[step]
     who = inert(actor, prose=True)
-    where = f"\n  rules     {kept}" if kept else ""
     answers = f"kitty review {package.wp_id} --approve, or --reject --reason R"
     said = {
-        "claim": f"{package.wp_id} is in review by {who}.{where}\nThen: {answers}",
+        "claim": f"{package.wp_id} is in review by {who}.{named}\nThen: {answers}",
         "approve": f"{package.wp_id} is approved{f' at {commit[:10]}' if commit else ' without changes'}.",
         "reject": f"{package.wp_id} goes back to {inert(implementer(call.state(), package.wp_id), prose=True)}.",
     }
     payload = {"schema": "kitty.review/1", "wp_id": package.wp_id, "lane": lane, "approved_commit": commit}
-    call.show({**payload, "rules": {"receipt": rules.receipt, "file": str(kept)} if rules else None}, said[step])
+    call.show({**payload, "rules": governed}, said[step])
 
 
 def _claim(
