@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -173,3 +174,23 @@ def test_in_a_repository_that_is_not_initialized_nothing_is_written(project: Pro
     done = project.kitty(*command, "--json")
     assert (done.exit_code, done.code) == (1, "SPEC_KITTY_REPO_NOT_INITIALIZED"), done
     assert project.snapshot() == before
+
+
+def test_the_whole_road_writes_in_the_repository_and_nowhere_else(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither beside it, nor in the user's home, nor among the temporary files."""
+    around = walk.project.root.parent
+    (around / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(around / "tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+    def outside() -> dict[str, bytes]:
+        return {
+            str(path): path.read_bytes() if path.is_file() else b""
+            for path in around.rglob("*")
+            if not path.is_relative_to(walk.project.root)
+        }
+
+    before = outside()
+    assert [path for path in before if path.endswith("/home")], "the user's home is looked at"
+    assert list(road(walk))[-1] == "merge"
+    assert outside() == before

@@ -1,4 +1,4 @@
-"""The scenarios without which nothing of kitty's is accepted: whole roads, each command a process of its own.
+"""The scenarios without which nothing of kitty's is accepted: whole roads, each step a process of its own.
 
 Sync against a real server is the fourth of them, and comes with the server.
 """
@@ -95,6 +95,47 @@ def test_FR_038_SC_001_three_packages_in_sequence_and_a_planning_artefact_land_w
     assert project.git("status", "--porcelain") == ""
     shown = run(project, "status", "--mission", slug)["missions"][0]
     assert shown["progress"] == {"done": 4, "approved": 4, "total": 4, "percent": 100}
+
+
+def test_SC_005_a_review_is_claimed_from_for_review_and_the_counters_are_right_until_after_the_landing(
+    project: Project,
+) -> None:
+    """In the terminal as in JSON: nothing falls back, and nothing is whole before it has landed."""
+    slug = mission(project, package("WP01", "one.txt"), package("WP02", "two.txt"))
+    seen = [counted(project, slug)]
+    for wp_id, path in (("WP01", "one.txt"), ("WP02", "two.txt")):
+        where = Path(run(project, "implement", wp_id)["workspace_path"])
+        seen.append(counted(project, slug))
+        project.commit(path, f"{wp_id}\n", where=where)
+        run(project, "submit", wp_id)
+        seen.append(counted(project, slug))
+        run(project, "review", wp_id, "--claim")
+        ledger = project.root / "kitty-specs" / slug / "status.events.jsonl"
+        last = json.loads(ledger.read_text().splitlines()[-1])
+        assert (last["wp_id"], last["from_lane"], last["to_lane"]) == (wp_id, "for_review", "in_review")
+        seen.append(counted(project, slug))
+        run(project, "review", wp_id, "--approve")
+        seen.append(counted(project, slug))
+    assert [one["approved"] for one in seen] == [0, 0, 0, 0, 1, 1, 1, 1, 2]
+    assert [one["done"] for one in seen] == [0] * 9
+    run(project, "accept")
+    run(project, "merge")
+    project.git("switch", "--quiet", "-c", "elsewhere")
+    seen.append(counted(project, slug))
+    assert seen[-1] == {"done": 2, "approved": 2, "total": 2, "percent": 100}
+    percents = [one["percent"] for one in seen]
+    assert percents == sorted(percents)
+    assert percents[-2] < 100
+    assert len(set(percents)) > 5, "every step counts"
+
+
+def counted(project: Project, slug: str) -> dict[str, int]:
+    """The progress of a mission, which both forms of `kitty status` tell alike."""
+    progress: dict[str, int] = project.kitty("status", "--mission", slug, "--json").json["missions"][0]["progress"]
+    shown = project.kitty("status", "--mission", slug).stdout
+    assert f"{progress['percent']} %" in shown
+    assert f"{progress['done']} of {progress['total']}" in shown
+    return progress
 
 
 def test_FR_039_SC_004_a_repository_that_is_not_initialized_fails_loudly(project: Project) -> None:

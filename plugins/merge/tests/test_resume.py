@@ -61,6 +61,23 @@ def test_resume_keeps_the_strategy(yard: Yard, killed: Callable[..., None], func
     assert yard.project.git("rev-list", "--count", f"{old}..main") == "1"
 
 
+@pytest.mark.parametrize("at", ["prepared", "committed"])
+def test_SC_002_an_interrupted_merge_of_ten_lanes_is_clean_after_one_more_command(yard: Yard, at: str) -> None:
+    names = [f"WP{number:02}" for number in range(1, 11)]
+    yard.plan(*(yard.package(name) for name in names))
+    heads = [yard.finish(name) for name in names]
+    old = yard.project.git("rev-parse", "main")
+    yard.project.killed("merge", at=at)
+    assert (yard.project.git("rev-parse", "main") == old) == (at == "prepared")
+    done = yard.project.kitty("merge", "--json", "--mission", yard.mission.slug)
+    assert done.exit_code == 0, done
+    assert len(done.json["lanes"]) == 10
+    assert yard.project.git("rev-list", *heads, "--not", "main") == ""
+    assert yard.status() == ""
+    assert {yard.lane_of(name) for name in names} == {"done"}
+    assert yard.project.kitty("merge", "--status", "--json").json["unfinished"] == []
+
+
 @pytest.mark.parametrize(("function", "when"), WHERE)
 def test_resume_keeps_the_worktrees_that_were_to_be_kept(
     yard: Yard, killed: Callable[..., None], function: str, when: str

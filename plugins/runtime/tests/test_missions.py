@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -202,3 +206,31 @@ def test_a_single_mission_is_meant_although_it_is_closed(road: Road) -> None:
     road("cancel", "WP01", "--reason", "no")
     assert road("status")["missions"][0]["open"] is False
     assert road("next", "--agent", "ada")["kind"] == "terminal"
+
+
+@pytest.mark.parametrize("answer", ["stay", "switch", "stop"])
+def test_in_a_terminal_a_pr_bound_mission_asks_and_keeps_the_answer(road: Road, answer: str) -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "kitty_host", "mission", "create", "demo", "--pr-bound", "--agent", "ada"]
+    with subprocess.Popen(command, cwd=road.root, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE) as asked:
+        os.close(theirs)
+        os.write(ours, f"{answer}\n".encode() + (b"topic\n" if answer == "switch" else b""))
+        assert asked.stderr
+        said = asked.stderr.read()
+    os.close(ours)
+    assert b"stay, switch, stop" in said
+    assert road.project.git("branch", "--show-current") == ("topic" if answer == "switch" else "main")
+    if answer == "stop":
+        assert asked.returncode == 1
+        assert b"BRANCH_STRATEGY_REQUIRED" in said
+        assert not (road.root / "kitty-specs").exists()
+    else:
+        assert asked.returncode == 0, said
+        told = road.mission.meta["branch_strategy"]
+        assert (told["answer"], told["actor"]) == (answer, "ada")
+        assert datetime.fromisoformat(told["at"]).utcoffset() is not None
+
+
+def test_a_detached_head_is_no_acknowledged_branch(road: Road) -> None:
+    road.project.git("switch", "--quiet", "--detach")
+    road.refuses("BRANCH_STRATEGY_REQUIRED", "mission", "create", "demo", "--target", "main", "--pr-bound")
