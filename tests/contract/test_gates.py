@@ -63,6 +63,11 @@ def test_a_gate_expects_nearly_as_many_tests_as_there_are(name: str, tmp_path: P
     assert suite.minimum_tests <= found < 2 * suite.minimum_tests
 
 
+def test_the_end_to_end_suite_has_twenty_minutes() -> None:
+    """What takes longer is ended, and red."""
+    assert GATES["end-to-end"].timeout_seconds == 20 * 60
+
+
 def test_the_scenarios_are_collected(tmp_path: Path) -> None:
     found = collected("tests/e2e/test_scenarios.py", listing=tmp_path / "collected.json")
     assert len(found) >= len(SCENARIOS)

@@ -91,11 +91,20 @@ def mark_status(call: Invocation, ids: tuple[str, ...], status: str) -> None:
 
 
 def _subtasks(call: Invocation, text: str) -> tuple[Package, list[str]]:
-    name = text.rpartition("/")[2]
-    by_subtask = {one.upper(): package for package in call.mission.packages for one in package.subtasks}
-    if name.upper() in by_subtask:
-        package = by_subtask[name.upper()]
-        return package, [one for one in package.subtasks if one.upper() == name.upper()]
+    owner, _, name = text.rpartition("/")
+    ids = {one.wp_id for one in call.mission.packages} & {package_id(owner.rpartition("/")[2])}
+    by_subtask = {one.upper() for package in call.mission.packages for one in package.subtasks}
+    found = [
+        (package, one)
+        for package in call.mission.packages
+        for one in package.subtasks
+        if one.upper() == name.upper() and (not ids or package.wp_id in ids)
+    ]
+    if len(found) > 1:
+        ways = " or ".join(f"{package.wp_id}/{inert(one)}" for package, one in found)
+        raise refuse(f"{len(found)} work packages have a subtask {inert(name)}", f"say which is meant: {ways}")
+    if found:
+        return found[0][0], [found[0][1]]
     if not package_id(name).startswith("WP"):
         raise refuse(
             f"there is no subtask {inert(name)}",

@@ -133,6 +133,24 @@ def test_open_subtasks_stop_a_submission(road: Road) -> None:
 # Reviewing
 
 
+def test_a_work_package_stands_for_all_of_its_subtasks(road: Road) -> None:
+    road("mission", "create", "demo")
+    road.package("WP01", subtasks=("T001",))
+    road.package("WP02", subtasks=("T002", "T003"))
+    said = road("mark-status", "WP02", "--status", "done", "--agent", "ada")
+    assert said["subtasks"] == {"WP02": {"T002": "done", "T003": "done"}}
+
+
+def test_a_subtask_is_the_one_of_the_package_that_is_named(road: Road) -> None:
+    road("mission", "create", "demo")
+    for wp_id in ("WP01", "WP02"):
+        road.package(wp_id, subtasks=("T001",))
+    assert "2 work packages" in road.refuses("TRANSITION_REFUSED", "mark-status", "T001", "--status", "done")
+    for form in ("WP01/T001", f"{road.mission.slug}/wp01/t001"):
+        assert road("mark-status", form, "--status", "done")["subtasks"] == {"WP01": {"T001": "done"}}
+    assert "no subtask" in road.refuses("TRANSITION_REFUSED", "mark-status", "WP01/T002", "--status", "done")
+
+
 def test_what_is_approved_is_a_commit(road: Road) -> None:
     road.planned()
     commit = road.approved()
