@@ -10,7 +10,7 @@ from kitty_host.cli import Kitty
 from kitty_host.plugins import Plugins
 from kitty_host.testing import Project
 
-WORDS = {"wp": "WP01", "lane": "blocked", "status": "done", "ids": "T001", "action": "implement"}
+WORDS = {"wp": "WP01", "lane": "blocked", "status": "done", "ids": "T001", "action": "implement", "version": "1.0"}
 MORE = {"intake": ["plan.md"], "review": ["--claim"]}
 WITHOUT_A_REPOSITORY = {
     "init": "makes one ready",

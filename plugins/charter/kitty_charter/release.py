@@ -61,11 +61,11 @@ def candidate(call: Invocation, files: tuple[str, ...], replace: bool, reason: s
     """Record the wheel and the source archive of a distribution, built with its final version, as what may be promoted."""
     if replace != bool(reason and reason.strip()):
         raise click.UsageError("--replace and --reason go together")
-    actor = call.actor()
+    repo, actor = call.repo, call.actor()
     built = _same_version([read(call.directory / file) for file in files])
     distribution, version = built[0].distribution, built[0].version
     artifacts = tuple(sorted((one.artifact for one in built), key=lambda one: one.name))
-    with opened(call.repo) as record:
+    with opened(repo) as record:
         known = record.of(distribution, version)
         last = _last_candidate(known)
         new = replace or last is None or last.artifacts != artifacts
@@ -110,15 +110,15 @@ def verify(
     minimum_tests: int,
 ) -> None:
     """Let a consumer test exactly this candidate, in an environment made for it, and record what came of it."""
-    actor = call.actor()
+    repo, actor = call.repo, call.actor()
     built = [read(call.directory / one) for one in (file, *beside)]
-    with opened(call.repo) as record:
+    with opened(repo) as record:
         for one in built:
             _require_candidate(record, one)
-    found = find_consumer(call.directory / consumer, call.repo)
+    found = find_consumer(call.directory / consumer, repo)
     suite = Suite(built[0].distribution, line, timeout, minimum_tests)
     trial = try_out(found, built, suite, install)
-    with opened(call.repo) as record:
+    with opened(repo) as record:
         # It may have been replaced meanwhile.
         _require_candidate(record, built[0])
         row = _verification(trial, built, found, command=line, install=install, actor=actor, at=record.now())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,30 +210,3 @@ def test_a_prompt_has_the_rules_or_says_that_they_are_missing(
     prompt = Path(answer(road, "success")["prompt_file"]).read_text()
     assert ("Tests first." in prompt) is not broken
     assert ("The rules of plugin rules are missing here" in prompt) is broken
-
-
-# Python imports it before anything else; whoever looks for the package leaves a word, and is told that there is none.
-WITHOUT_THE_PEERS = """
-import sys
-
-class Nobody:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "spec_kitty_runtime":
-            print("somebody wants", name, file=sys.stderr)
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Nobody())
-"""
-
-
-def test_it_needs_no_runtime_of_the_peer(road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert find_spec("spec_kitty_runtime") is None, "it is not installed with kitty"
-    road.planned()
-    (tmp_path / "without").mkdir()
-    (tmp_path / "without" / "sitecustomize.py").write_text(WITHOUT_THE_PEERS)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'without'}:{os.environ['PYTHONPATH']}")
-    for arguments in ((), ("--result", "success")):
-        done = road.project.process("next", *arguments, "--agent", "ada", "--json")
-        assert done.exit_code == 0, done
-        assert "somebody wants" not in done.stderr
-    assert done.json["kind"] == "step"
