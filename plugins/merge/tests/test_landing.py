@@ -198,6 +198,18 @@ def test_the_same_content_is_adopted(yard: Yard) -> None:
     assert yard.status() == ""
 
 
+def test_rescue_moves_an_untracked_file_out_of_the_way_and_goes_on(yard: Yard) -> None:
+    ready(yard)
+    yard.project.write("wp01.txt", "mine\n")
+    done = yard.project.kitty("merge", "--rescue", "--json")
+    assert done.exit_code == 0, done
+    (kept,) = (path for path in (yard.root / ".git/kitty/rescue").rglob("wp01.txt"))
+    assert kept.read_text() == "mine\n"
+    assert str(kept) in done.stdout + done.stderr
+    assert yard.root.joinpath("wp01.txt").read_text() == yard.project.git("show", "main:wp01.txt") + "\n"
+    assert yard.status() == ""
+
+
 def test_an_ignored_file_in_the_way_is_kept_in_the_rescue_folder(yard: Yard) -> None:
     yard.project.commit(".gitignore", ".worktrees/\nwp01.txt\n")
     ready(yard)
