@@ -47,6 +47,11 @@ def _is_half_made(known: Path) -> bool:
     return True
 
 
+def is_there(repo: Repo, path: Path) -> bool:
+    """Whether anything of a worktree is: its files, or what Git knows about it, which is removed after them."""
+    return path.exists() or any(_known(repo, path))
+
+
 def discard(repo: Repo, path: Path) -> None:
     """Leave nothing of a worktree, whatever state it is in and whatever it holds."""
     with contextlib.suppress(GitError):

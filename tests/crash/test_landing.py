@@ -109,6 +109,21 @@ def test_a_landing_killed_here_and_there_is_finished_by_one_more_run(grounds: Gr
     assert broken(ground, [MARKS[name](ground.whole) for name in MINE[scene]]) == []
 
 
+@pytest.mark.slow
+def test_worktrees_whose_files_are_gone_while_git_still_knows_them_are_finished_with(grounds: Grounds) -> None:
+    """One of six thousand points of the whole sweep: what a scratch worktree had left was looked for by its files."""
+    ground = grounds("hooks")
+    calls = ground.whole.calls
+    chosen = [
+        Point(at, False)
+        for at in range(2, len(calls) + 1)
+        if calls[at - 1].program == calls[at - 2].program == "git worktree"
+        and (calls[at - 2].name, calls[at - 1].name) == ("rmdir", "unlink")
+    ]
+    # The first one that goes is the scratch one; those of the lanes follow.
+    assert broken(ground, [at for at in chosen if at.at < chosen[0].at + 60]) == []
+
+
 PARTS = [(scene, part) for scene in SCENES for part in range(COUNTS.get(scene, OTHERS)[1])]
 
 

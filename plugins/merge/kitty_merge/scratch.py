@@ -14,7 +14,7 @@ from kitty_host.api import KittyError
 from kitty_host.files import atomic_write, lock, make_directory
 from kitty_host.git import Git, GitError
 from kitty_host.repo import Repo
-from kitty_host.worktrees import discard, git_directory
+from kitty_host.worktrees import discard, git_directory, is_there
 
 # Nothing of the user's runs where only the scratch worktree is put in order, and nothing is fetched or packed there.
 _SETTINGS = {
@@ -126,7 +126,7 @@ def remove_scratches(repo: Repo) -> None:
     for lock_file in directory(repo).glob("*.lock"):
         with contextlib.suppress(KittyError), lock(lock_file, wait_seconds=0):
             place = lock_file.with_suffix("")
-            if place.exists():
+            if is_there(repo, place):
                 discard(repo, place)
 
 
