@@ -22,7 +22,8 @@ from kitty_host.mission import Mission
 from kitty_host.packages import Package
 from kitty_host.records import Workspace
 from kitty_host.state import State, dependencies_missing
-from kitty_runtime.packages import implementer, occupied, refuse, row, rules_given, same, way_on
+from kitty_runtime.packages import implementer, occupied, refuse, row, same, way_on
+from kitty_runtime.rules import rules_given
 
 FAILED = "worktree_alloc_failed"
 

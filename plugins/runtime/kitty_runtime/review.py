@@ -25,9 +25,9 @@ from kitty_runtime.packages import (
     last_transition,
     refuse,
     row,
-    rules_given,
     same,
 )
+from kitty_runtime.rules import rules_given
 
 
 @frozen
