@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+_ABOUT_ALL_TESTS = [Path(__file__).parent / "contract" / name for name in ("test_traceability.py", "test_gates.py")]
 _NEEDS_THE_DIARY = re.compile(r"^\s*from spec_kitty_events(\.diary| import diary)", re.MULTILINE)
 
 
@@ -36,8 +37,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Without a corpus its tests do not exist, nor do those of the oracle with a version that has none: there is nothing to skip."""
     if collection_path.name == "test_corpus.py" and config.getoption("--corpus") is None:
         return True
-    if collection_path.name == "test_traceability.py":
-        # What the page cites is there in the first environment.
+    if collection_path in _ABOUT_ALL_TESTS:
+        # All of them are there in the first environment.
         return True if config.getoption("--events") else None
     if collection_path.suffix != ".py" or config.getoption("--events") is None or find_spec("spec_kitty_events.diary"):
         return None

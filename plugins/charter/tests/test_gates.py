@@ -97,7 +97,7 @@ def test_nothing_is_left_of_the_worktree(project: Project, mission: Any) -> None
         (GREEN + "import pytest\n@pytest.mark.skip\ndef test_three(): pass\n", {}, "1 of 3 tests skipped"),
         (GREEN + "import pytest\n@pytest.mark.xfail\ndef test_three(): assert 0\n", {}, "1 of 3 tests skipped"),
         (GREEN, {"minimum_tests": 3}, "2 tests collected, at least 3 expected"),
-        (GREEN + "import time\ndef test_three(): time.sleep(60)\n", {"timeout_seconds": 3}, "stopped after 3 seconds"),
+        (GREEN, {"command": "sleep 60", "timeout_seconds": 1}, "stopped after 1 seconds"),
         (GREEN + "import os\ndef test_three(): os.kill(os.getpid(), 9)\n", {}, "it was killed by SIGKILL"),
         (GREEN + "import os\ndef test_three(): os._exit(0)\n", {}, "it wrote no report"),
         (GREEN, {"command": "true"}, "it wrote no report"),
@@ -277,7 +277,7 @@ def test_a_report_that_grows_in_memory_is_no_report(tmp_path: Path) -> None:
 
 
 def excuse(project: Project, **fields: str | None) -> Path:
-    """A whole exception for the test that fails in `RED`, with some fields said otherwise; None leaves one out."""
+    """A whole exception for the test that fails, with some fields said otherwise; None leaves one out."""
     told = {
         "gate": "suite",
         "scenario": "proof/test_it.py::test_two",
@@ -292,6 +292,17 @@ def excuse(project: Project, **fields: str | None) -> Path:
     path = project.root / "exception.yaml"
     path.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in told.items() if value is not None))
     return path
+
+
+def report(project: Project, **tests: str) -> None:
+    """What the gate reports from now on: each test with its failure, empty for one that passed. A runner would take longer to say so."""
+    cases = "".join(
+        f"<testcase classname='proof.test_it' name='{name}'>{f'<failure>{told}</failure>' if told else ''}</testcase>"
+        for name, told in tests.items()
+    )
+    project.commit("proof/report.xml", f"<testsuite>{cases}</testsuite>")
+    code = int(any(tests.values()))
+    configure(project, suite(command=f"sh -c 'cp proof/report.xml {{report}}; exit {code}'"))
 
 
 def day(ahead: int) -> str:
@@ -309,7 +320,7 @@ def accept(project: Project, path: Path | None = None, operator: str = "olga") -
 @pytest.fixture
 def failing(project: Project, mission: Any) -> Any:
     """The mission, with a test that fails."""
-    project.commit("proof/test_it.py", RED)
+    report(project, test_one="", test_two="AssertionError: no gold")
     return mission
 
 
@@ -338,13 +349,13 @@ def test_it_holds_for_the_next_acceptance_too(project: Project, failing: Any) ->
 
 def test_another_failure_of_the_same_test_is_not_excused(project: Project, failing: Any) -> None:
     accept(project, excuse(project))
-    project.commit("proof/test_it.py", RED.replace("no gold", "no silver").replace("gold", "silver"))
+    report(project, test_one="", test_two="AssertionError: no silver")
     answer = accept(project)
     assert gate(answer, "suite")["reason"].startswith("1 of 2 tests failed")
 
 
 def test_another_failing_test_is_not_excused(project: Project, failing: Any) -> None:
-    project.commit("proof/test_it.py", RED + "def test_three(): assert 0, 'no gold'\n")
+    report(project, test_one="", test_two="AssertionError: no gold", test_three="AssertionError: no gold")
     answer = accept(project, excuse(project))
     assert gate(answer, "suite")["reason"] == "1 of 3 tests failed: `proof.test_it::test_three`"
     assert granted(failing) == []
@@ -393,7 +404,7 @@ def test_a_file_that_is_no_exception_is_refused(project: Project, failing: Any, 
     ("fields"), [{"scenario": "proof/test_it.py::test_one"}, {"assertion": "no silver"}, {"gate": "other"}]
 )
 def test_an_exception_for_what_did_not_fail_is_refused(project: Project, failing: Any, fields: dict[str, str]) -> None:
-    project.commit("proof/test_it.py", GREEN)
+    report(project, test_one="", test_two="")
     answer = accept(project, excuse(project, **fields))
     assert answer.code == "EXCEPTION_REFUSED"
     assert granted(failing) == []
@@ -442,5 +453,6 @@ def test_an_exception_is_not_for_a_test_that_was_skipped(project: Project, faili
     project.commit(
         "proof/test_it.py", GREEN + "import pytest\n@pytest.mark.skip(reason='no gold')\ndef test_three(): pass\n"
     )
+    configure(project, suite())
     answer = accept(project, excuse(project, scenario="proof/test_it.py::test_three"))
     assert "skipped" in gate(answer, "suite")["reason"]
