@@ -175,6 +175,7 @@ def test_the_plugin_of_the_tutorial_works(hello: Path, project: Project) -> None
     assert listed["faults"] == []
 
 
+@pytest.mark.slow
 def test_the_tests_of_the_tutorial_pass(hello: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=hello, capture_output=True, text=True

@@ -21,7 +21,7 @@ from kitty_merge import cleanup, cli, move, recovery, ref_locks
 from kitty_merge.checkout import Checkout, Rescued
 
 # CI's points: of each scene about so many, which xdist spreads over so many tests.
-COUNTS = {"merge": (150, 6), "squash": (30, 1), "undo": (40, 2)}
+COUNTS = {"merge": (100, 4), "squash": (30, 1), "undo": (40, 2)}
 OTHERS = (18, 1)
 SWEEP_PARTS = 12
 # Every so manyth point is looked at closely too: queries before the re-run, and a second one after it.

@@ -121,7 +121,7 @@ class Sweep:
         self.reset()
 
 
-@pytest.fixture(params=["merge", "squash", "with hooks"])
+@pytest.fixture(params=["merge", *(pytest.param(name, marks=pytest.mark.slow) for name in ("squash", "with hooks"))])
 def sweep(request: pytest.FixtureRequest, yard: Yard) -> Sweep:
     if request.param == "with hooks":
         yard.project.write(".git/hooks/commit-msg", "#!/bin/sh\necho 'Seen: yes' >>\"$1\"\n").chmod(0o755)
