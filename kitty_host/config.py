@@ -10,7 +10,7 @@ import contextlib
 import io
 import json
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -133,6 +133,28 @@ def parse_yaml(text: bytes | str, path: Path, *, code: str) -> Any:
         raise KittyError(
             code, f"{place}: {problem}", "mend the YAML there", path=str(path), line=mark.line + 1 if mark else None
         ) from error
+
+
+def yaml_line(text: bytes | str, place: Sequence[str | int]) -> int:
+    """The line, from 1, of a value in YAML that `parse_yaml` has read; of the nearest there is where the value itself is missing."""
+    node = _safe().compose(text)
+    line = 1
+    for step in place:
+        if node is None:
+            break
+        pairs = node.value if isinstance(node.value, list) else []
+        if isinstance(step, int):
+            found = pairs[step] if step < len(pairs) else None
+            line = found.start_mark.line + 1 if found is not None else line
+        else:
+            key, found = next(((key, one) for key, one in filter(_is_pair, pairs) if key.value == step), (None, None))
+            line = key.start_mark.line + 1 if key is not None else line
+        node = found
+    return line
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2
 
 
 def _require_bounded(text: bytes | str) -> None:

@@ -16,6 +16,8 @@ import pluggy
 from kitty_host.api import Command, Finding
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kitty_host.records import (
         Acceptance,
         Brief,
@@ -306,17 +308,20 @@ def kitty_next(state: State) -> Decision | None:
 
 
 @spec
-def kitty_mission_types() -> Iterable[MissionType]:
-    """Ways to run a mission.
+def kitty_mission_types() -> Iterable[MissionType | Path]:
+    """Ways to run a mission: records, or the paths of files that say the same in YAML.
 
     When: a mission is created, and whenever its next step is asked for.
-    Wins: all are listed; two with one key refuse.
+    Wins: all are listed. Each is checked; one that is not valid is named, with its path and line, and the others stay. Two with one key
+    are both refused.
     Failure: its types are missing and the fault is noted; the others load.
 
     >>> @hookimpl
     ... def kitty_mission_types():
+    ...     from pathlib import Path
     ...     from kitty_host.records import MissionType, Step
-    ...     return [MissionType("spike", "Spike", "1.0.0", (Step("explore", "Explore"), Step("report", "Report")))]
+    ...     yield Path(__file__).with_name("audit.yaml")
+    ...     yield MissionType("spike", "Spike", "1.0.0", (Step("explore", "Explore"), Step("report", "Report", artifact="report.md")))
     """
     raise NotImplementedError
 

@@ -147,40 +147,59 @@ def encode_meta(meta: dict[str, Any]) -> bytes:
 
 
 def find_missions(repo: Repo) -> list[Mission]:
-    """Every mission of the canonical checkout, in order of slug. Errors: `MISSION_DAMAGED`."""
-    return [read_mission(repo, place) for place in mission_directories(repo)]
+    """Every mission of the canonical checkout that can be read, in order of slug; `damaged_missions` names the others."""
+    return _read_all(repo)[0]
+
+
+def damaged_missions(repo: Repo) -> list[KittyError]:
+    """Why missions cannot be read, in order of slug; each has its `slug` and `path` in the details."""
+    return _read_all(repo)[1]
+
+
+def _read_all(repo: Repo) -> tuple[list[Mission], list[KittyError]]:
+    missions: list[Mission] = []
+    damaged: list[KittyError] = []
+    for place in mission_directories(repo):
+        try:
+            missions.append(read_mission(repo, place))
+        except KittyError as error:
+            damaged.append(error)
+    return missions, damaged
 
 
 def mission_directories(repo: Repo) -> list[Path]:
-    """The directories that hold a mission, readable or not."""
+    """The directories that hold a mission, readable or not. One that was begun and never finished has neither of these files."""
     root = repo.missions_directory
-    return [place for place in sorted(root.iterdir()) if (place / META).is_file()] if root.is_dir() else []
+    if not root.is_dir():
+        return []
+    return [place for place in sorted(root.iterdir()) if (place / META).is_file() or (place / FILE).is_file()]
 
 
 def read_mission(repo: Repo, directory: Path) -> Mission:
     """One mission. Errors: `MISSION_DAMAGED` where `meta.json` is no JSON object, or what the mission is called by is no name."""
     path = directory / META
+    restore = f"restore the file: git checkout -- {path}"
+
+    def damaged(message: str, hint: str = restore) -> KittyError:
+        return KittyError("MISSION_DAMAGED", message, hint, slug=inert(directory.name), path=str(path))
+
     try:
         meta = json.loads(path.read_bytes())
+    except OSError as error:
+        raise damaged(f"{path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise KittyError(
-            "MISSION_DAMAGED", f"{path}: {error}", "restore the file: git checkout -- " + str(path)
-        ) from error
+        raise damaged(f"{path}: {error}") from error
     if not isinstance(meta, dict):
-        raise KittyError(
-            "MISSION_DAMAGED", f"{path} is no JSON object", "restore the file: git checkout -- " + str(path)
-        )
+        raise damaged(f"{path} is no JSON object")
     # These are printed in commands, and files are named after the id.
     if not _ID.fullmatch(directory.name):
         message = f"{inert(directory.name)} in {directory.parent} is no name for a mission"
-        raise KittyError("MISSION_DAMAGED", message, "rename it: letters, digits, dashes, dots and underscores")
+        raise damaged(message, "rename it: letters, digits, dashes, dots and underscores")
     if not _ID.fullmatch(str(meta.get("mission_id") or directory.name)):
-        message = f"{path}: mission_id is {inert(str(meta['mission_id']))}, which is no id"
-        raise KittyError("MISSION_DAMAGED", message, f"restore the file: git checkout -- {path}")
+        raise damaged(f"{path}: mission_id is {inert(str(meta['mission_id']))}, which is no id")
     mission = Mission(repo, directory, meta)
     if not _BRANCH.fullmatch(mission.target) or visible(mission.target) != mission.target:
-        message = f"{path}: target_branch is {inert(mission.target)}, which is no name for a branch"
-        raise KittyError("MISSION_DAMAGED", message, f"restore the file: git checkout -- {path}")
+        raise damaged(f"{path}: target_branch is {inert(mission.target)}, which is no name for a branch")
     return mission
 
 
@@ -188,13 +207,15 @@ def select_mission(repo: Repo, selector: str | None, is_open: Callable[[Mission]
     """The mission that a selector names: id, then its first eight characters, then slug.
 
     Without a selector: the one whose lane worktree the invocation stands in, else the only open one. Errors: `MISSION_NOT_FOUND`,
-    `MISSION_AMBIGUOUS_SELECTOR`, `MISSION_REQUIRED`.
+    `MISSION_AMBIGUOUS_SELECTOR`, `MISSION_REQUIRED`, and `MISSION_DAMAGED` where the one that is meant, or may be, cannot be read.
     """
-    missions = find_missions(repo)
+    missions, damaged = _read_all(repo)
     if selector is None:
         found = [mission for mission in missions if lane_of_worktree(repo, mission)]
         if len(found) == 1:
             return found[0]
+        if damaged:
+            raise damaged[0]  # which may be the one that is meant
         # With a single mission there is no doubt, although it may be closed.
         candidates = missions if len(missions) == 1 else [mission for mission in missions if is_open(mission)]
         if len(candidates) == 1:
@@ -222,6 +243,9 @@ def select_mission(repo: Repo, selector: str | None, is_open: Callable[[Mission]
                 f"use an id: {', '.join(mission.mission_id for mission in found)}",
                 candidates=[mission.mission_id for mission in found],
             )
+    for error in damaged:
+        if str(error.details["slug"]).startswith(selector) or str(error.details["slug"]).endswith(f"-{selector[:8]}"):
+            raise error
     raise KittyError(
         "MISSION_NOT_FOUND",
         f"there is no mission {inert(selector)} here",

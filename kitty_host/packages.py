@@ -17,7 +17,7 @@ from kitty_host.api import Finding, KittyError
 from kitty_host.files import stamp_of, write_cache
 from kitty_host.inert import inert
 
-_CACHE_VERSION = 2
+_CACHE_VERSION = 3
 _FENCE = re.compile(rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 
 
@@ -35,6 +35,8 @@ class Package(NamedTuple):
     subtasks: tuple[str, ...]
     path: str
     """The file, relative to the mission's directory."""
+    requirements: tuple[str, ...] = ()
+    """The ids of the requirements that it meets, as written."""
 
     @property
     def planning(self) -> bool:
@@ -116,6 +118,12 @@ def front_matter(content: bytes, path: Path) -> dict[str, Any]:
     return data
 
 
+def description(content: bytes) -> bytes:
+    """What stands below the front matter."""
+    found = _FENCE.match(content)
+    return content[found.end() :].strip() if found else content
+
+
 def _parse(path: Path) -> dict[str, Any]:
     """One file as JSON values for the cache: `package` (or null) and `findings`."""
     place = f"tasks/{path.name}"
@@ -158,6 +166,7 @@ def _parse(path: Path) -> dict[str, Any]:
         "owned_files": _strings(data.get("owned_files")),
         "execution_mode": mode,
         "subtasks": _strings(data.get("subtasks")),
+        "requirements": _strings(data.get("requirement_refs")),
     }
     return {"package": package, "findings": findings}
 
@@ -171,6 +180,7 @@ def _package(data: dict[str, Any], name: str) -> Package:
         data["execution_mode"],
         tuple(data["subtasks"]),
         f"tasks/{name}",
+        tuple(data["requirements"]),
     )
 
 

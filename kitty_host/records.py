@@ -101,15 +101,29 @@ class Forecast(NamedTuple):
     reason: str = ""
 
 
+class Part(NamedTuple):
+    """A section that an artefact has to have."""
+
+    heading: str
+    hint: str = ""
+    """What belongs there: one line, for whoever writes it."""
+
+
 class Step(NamedTuple):
-    """One step of a mission type. `per_package` steps are repeated for every work package."""
+    """One step of a mission type."""
 
     id: str
     title: str
     prompt: str = ""
+    """What whoever takes the step is told, in Markdown."""
     artifact: str = ""
     """The file, below the mission, that the step is there to make."""
-    per_package: bool = False
+    action: str = ""
+    """What kitty does with it: `write` (the artefact), `tasks` (work packages get their lanes), `implement` and `review` (once for each
+    package), `accept`, `merge`, or `answer` (done when it is reported as done). Empty: by its id where that is one of these, else `write`
+    with an artefact and `answer` without."""
+    parts: tuple[Part, ...] = ()
+    """The sections of the artefact, in order."""
 
 
 class MissionType(NamedTuple):
@@ -121,6 +135,15 @@ class MissionType(NamedTuple):
     steps: tuple[Step, ...]
     source: str = ""
     """The file or distribution it comes from."""
+    description: str = ""
+
+    def step(self, action: str) -> Step | None:
+        """The first step with this action."""
+        return next((step for step in self.steps if step.action == action), None)
+
+    def named(self, step_id: str) -> Step | None:
+        """The step with this id."""
+        return next((step for step in self.steps if step.id == step_id), None)
 
 
 class Decision(NamedTuple):

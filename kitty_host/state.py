@@ -5,10 +5,10 @@ Progress is computed here and nowhere else, so that terminal, JSON and web show 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kitty_host.api import Finding
-from kitty_host.ledger.event import EXCEPTED, LANDED, UNDONE, Other
+from kitty_host.ledger.event import CONCLUDED, EXCEPTED, LANDED, STEP_ANSWERED, UNDONE, Other
 from kitty_host.ledger.machine import (
     APPROVED,
     CANCELED,
@@ -24,6 +24,9 @@ from kitty_host.ledger.reduce import Snapshot
 from kitty_host.ledger.wp import WpState
 from kitty_host.mission import Mission
 from kitty_host.packages import Package
+
+if TYPE_CHECKING:
+    from kitty_host.records import MissionType
 
 # How much of the way a work package has behind it, in per cent.
 _WEIGHTS = {
@@ -54,7 +57,7 @@ class Progress(NamedTuple):
 class State:
     """What is known about one mission. Also what `kitty_next` and guards are given."""
 
-    __slots__ = ("agent", "gated", "mission", "result", "snapshot")
+    __slots__ = ("agent", "gated", "mission", "result", "snapshot", "type")
 
     def __init__(self, mission: Mission, snapshot: Snapshot, *, agent: str = "", result: str | None = None) -> None:
         self.mission = mission
@@ -66,6 +69,8 @@ class State:
         """What is reported about the step that was issued: `success`, `failed`, `blocked`, or None for a mere question."""
         self.gated = True
         """Whether anybody provides gates, so that a landing needs an acceptance."""
+        self.type: MissionType | None = None
+        """The mission's type, where whoever loaded the state looked it up."""
 
     @classmethod
     def load(cls, mission: Mission, *, agent: str = "", result: str | None = None) -> State:
@@ -102,6 +107,10 @@ class State:
         found = [row for row in self.snapshot.others.values() if row.kind == EXCEPTED]
         return sorted(found, key=lambda row: (row.at, row.event_id))
 
+    def answered(self, step: str) -> bool:
+        """Whether a step of the mission's type was ever reported as done, and that was believed."""
+        return f"{STEP_ANSWERED} {step}" in self.snapshot.others
+
     def submission(self, wp_id: str) -> dict[str, Any] | None:
         """What was last submitted for review: `head`, `commits`, `no_changes`; None where nothing was."""
         found = self.snapshot.packages.get(wp_id)
@@ -120,12 +129,14 @@ class State:
     def is_open(self) -> bool:
         """From creation until all its work packages are done or cancelled, as a landing leaves them; undo opens it again.
 
+        A mission whose type has no packages is open until its last step was answered.
+
         Work that is open keeps it open whatever the times of rows say: clocks may be wrong.
         """
         lanes = [package.lane for package in self.snapshot.packages.values() if package.lane in LANES]
         if any(lane not in CLOSED for lane in lanes):
             return True
-        landing = self.last_other(LANDED, UNDONE)
+        landing = self.last_other(LANDED, UNDONE, CONCLUDED)
         return landing.kind == UNDONE if landing is not None else not lanes
 
     @property

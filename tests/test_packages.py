@@ -48,7 +48,8 @@ def test_a_work_package_is_what_its_front_matter_says(tasks: Path) -> None:
     package, findings = written(
         tasks,
         "work_package_id: WP01\ntitle: Build it\ndependencies: [WP00]\nowned_files: [src/a.py, 'src/b/**']\n"
-        "execution_mode: planning_artifact\nsubtasks: [T001, T002]\nlane: done\nunknown: {a: 1}\n",
+        "execution_mode: planning_artifact\nsubtasks: [T001, T002]\nrequirement_refs: [FR-001]\nlane: done\n"
+        "unknown: {a: 1}\n",
     )
     assert findings == []
     assert package._asdict() == {
@@ -59,6 +60,7 @@ def test_a_work_package_is_what_its_front_matter_says(tasks: Path) -> None:
         "execution_mode": "planning_artifact",
         "subtasks": ("T001", "T002"),
         "path": "tasks/WP01-task.md",
+        "requirements": ("FR-001",),
     }
     assert package.planning
 

@@ -22,6 +22,7 @@ from kitty_host.ledger.machine import ALL_LANES, GENESIS, LANES
 LANDED: Final = "MissionLanded"
 UNDONE: Final = "MissionLandingUndone"
 ACCEPTED: Final = "CandidateAccepted"
+CONCLUDED: Final = "MissionConcluded"
 EXCEPTED: Final = "GateExceptionGranted"
 STEP_ISSUED: Final = "StepIssued"
 STEP_ANSWERED: Final = "StepAnswered"
@@ -96,8 +97,13 @@ class Other(NamedTuple):
 
     @property
     def topic(self) -> str:
-        """What only the latest row says anything about: the type, but for types whose rows all count."""
-        return f"{self.kind} {self.event_id}" if self.kind in KEPT else self.kind
+        """What only the latest row says anything about: the type, but for types whose rows all count, and steps that were done."""
+        if self.kind in KEPT:
+            return f"{self.kind} {self.event_id}"
+        payload = self.row.get("payload") if self.kind == STEP_ANSWERED else None
+        if isinstance(payload, dict) and payload.get("result") == "success" and isinstance(payload.get("step"), str):
+            return f"{self.kind} {payload['step']}"
+        return self.kind
 
 
 Event = Transition | Annotation | Other

@@ -41,6 +41,7 @@ OWN = {
     event.ACCEPTED,
     event.STEP_ISSUED,
     event.STEP_ANSWERED,
+    event.CONCLUDED,
     event.SEALED,
     "MissionAdopted",
 }
@@ -151,10 +152,10 @@ def test_tests_that_need_what_this_version_has_not_do_not_exist(version: str) ->
 
 @pytest.fixture
 def rows(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The ledgers of two missions: one goes the whole road and back, with every detour; one is adopted."""
+    """The ledgers of three missions: one goes the whole road and back, with every detour; one has nothing to land; one is adopted."""
     monkeypatch.delenv("KITTY_PLUGINS", raising=False)
-    whole, adopted = walk(project), adopt(project)
-    return [json.loads(line) for ledger in (whole, adopted) for line in ledger.read_text().splitlines()]
+    ledgers = (walk(project), conclude(project), adopt(project))
+    return [json.loads(line) for ledger in ledgers for line in ledger.read_text().splitlines()]
 
 
 def walk(project: Project) -> Path:
@@ -198,6 +199,19 @@ def walk(project: Project) -> Path:
     kitty("review WP01 --approve --agent ada")
     for line in ("accept --agent ada", "merge", "merge --undo", "accept --agent ada", "merge"):
         kitty(line)
+    return directory / "status.events.jsonl"
+
+
+def conclude(project: Project) -> Path:
+    """A mission of a type without packages: over when its last step was answered."""
+    made = project.kitty("mission", "create", "planned", "--type", "plan", "--agent", "ada", "--json").json
+    directory = project.root / made["dir"]
+    for name in ("spec.md", "research.md", "plan.md"):
+        headings = ("Goal", "Requirements", "Done when", "Questions", "Findings", "Approach", "Work packages", "Risks")
+        project.write(str(directory / name), "".join(f"## {heading}\n\ntext\n\n" for heading in headings))
+    for kind in ("step", "terminal"):
+        said = project.kitty("next", "--result", "success", "--agent", "ada", "--mission", made["slug"], "--json").json
+        assert said["kind"] == kind
     return directory / "status.events.jsonl"
 
 

@@ -1,4 +1,4 @@
-"""`kitty specify`, `plan` and `tasks`: scaffold an artefact, say what it still lacks, commit it when it is complete."""
+"""`kitty specify`, `plan`, `tasks` and `artifact`: scaffold what a step makes, say what it still lacks, commit it when it is complete."""
 
 from __future__ import annotations
 
@@ -14,40 +14,62 @@ from kitty_host.inert import inert
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import envelope
 from kitty_host.mission import META, Mission
+from kitty_host.records import MissionType, Step
+from kitty_runtime.branches import contract, told
 from kitty_runtime.commits import commit_files
-from kitty_runtime.completeness import OPEN, PLAN, SPEC, TASKS, Artefact, missing, missing_tasks
+from kitty_runtime.completeness import SPEC, missing, missing_tasks, open_mark, scaffold
+from kitty_runtime.discovery import mission_type
+from kitty_runtime.types import TASKS, WRITE, command_of, step_not_found
 
-_PACKAGE = """---
+_COMPLETED = {SPEC: "SpecifyCompleted", "plan.md": "PlanCompleted", "tasks.md": "TasksCompleted"}
+"""The rows that Spec Kitty has for them."""
+_PACKAGE = f"""---
 work_package_id: WP01
 title: First work package
-dependencies: []
-owned_files: []
-execution_mode: code_change
-subtasks: []
+dependencies: [] # ids of the packages whose commits this one needs
+owned_files: [] # paths and globs that it may change; packages that run side by side share none
+requirement_refs: [] # ids of the requirements in spec.md that it meets
+execution_mode: code_change # or planning_artifact: worked on in the canonical checkout
+subtasks: [] # such as [T001, T002]
 ---
 
 # What to do
 
-{open}
+{open_mark("what to build and where, for somebody who knows nothing but this file")}
+
+## Acceptance criteria
+
+{open_mark("what somebody checks, one line each")}
 """
 
 
 @command("specify", mission=True, agent=True)
 def specify(call: Invocation) -> None:
     """Scaffold, check and commit the specification."""
-    _run(call, SPEC, lambda mission: missing(mission, SPEC), lambda mission: [SPEC.file, META], "kitty plan")
+    _write_step(call, lambda step: step.artifact == SPEC, SPEC)
 
 
 @command("plan", mission=True, agent=True)
 def plan(call: Invocation) -> None:
     """Scaffold, check and commit the plan."""
-    _run(call, PLAN, lambda mission: missing(mission, PLAN), lambda mission: [PLAN.file], "kitty tasks")
+    _write_step(call, lambda step: step.artifact == "plan.md", "plan.md")
+
+
+@command("artifact", mission=True, agent=True)
+@click.argument("step")
+def artifact(call: Invocation, step: str) -> None:
+    """Scaffold, check and commit what a step of the mission's type makes."""
+    _write_step(call, lambda one: step in (one.id, one.artifact), step)
 
 
 @command("tasks", mission=True, agent=True)
 def tasks(call: Invocation) -> None:
     """Scaffold, check and commit the work packages."""
     directory = call.mission.directory / "tasks"
+    found = mission_type(call.plugins, call.repo, call.mission.type)
+    step = found.step(TASKS)
+    if step is None:
+        raise step_not_found(found.key, "work packages", found.steps)
     known = call.state().wp_ids()
     if known and not call.mission.packages:
         raise KittyError(
@@ -56,55 +78,71 @@ def tasks(call: Invocation) -> None:
             f"go to the commit that has them: git switch {call.mission.target}",
         )
     if not call.mission.packages and not call.mission.package_findings:
-        atomic_write(directory / "WP01-first.md", _PACKAGE.format(open=OPEN).encode())
+        atomic_write(directory / "WP01-first.md", _PACKAGE.encode())
         call.mission = call.mission.refresh()
-    _run(call, TASKS, missing_tasks, lambda mission: [TASKS.file, *_package_files(mission)], "kitty finalize")
+    lacks = _scaffolded(call, step), missing_tasks(call.mission, step)
+    files = [step.artifact, *(package.path for package in call.mission.packages)]
+    _finish(call, step, *lacks, files, "kitty finalize")
 
 
-def _package_files(mission: Mission) -> list[str]:
-    return [package.path for package in mission.packages]
+def _write_step(call: Invocation, wanted: Callable[[Step], bool], name: str) -> None:
+    found = mission_type(call.plugins, call.repo, call.mission.type)
+    step = next((one for one in found.steps if one.action == WRITE and wanted(one)), None)
+    if step is None:
+        raise step_not_found(found.key, name, found.steps)
+    lacks = _scaffolded(call, step), missing(call.mission, step)
+    files = [step.artifact, META] if step is found.steps[0] else [step.artifact]
+    _finish(call, step, *lacks, files, _following(found, step))
 
 
-def _run(
-    call: Invocation,
-    artefact: Artefact,
-    lacking: Callable[[Mission], list[str]],
-    files: Callable[[Mission], list[str]],
-    following: str,
-) -> None:
+def _following(found: MissionType, step: Step) -> str:
+    after = next((one for one in found.steps[found.steps.index(step) + 1 :]), None)
+    return f"kitty {command_of(after)}" if after is not None and after.action in (WRITE, TASKS) else "kitty next"
+
+
+def _scaffolded(call: Invocation, step: Step) -> bool:
+    """Whether the file was begun just now."""
+    path = call.mission.directory / step.artifact
+    if path.exists():
+        return False
+    atomic_write(path, scaffold(call.mission, step).encode())
+    return True
+
+
+def _finish(call: Invocation, step: Step, begun: bool, lacks: list[str], files: list[str], following: str) -> None:
     mission = call.mission
-    path = mission.directory / artefact.file
-    scaffolded = not path.exists()
-    if scaffolded:
-        atomic_write(path, _scaffold(mission, artefact).encode())
-    lacks = lacking(mission)
+    path = mission.directory / step.artifact
     commit = None
     if not lacks:
-        relative = [call.repo.relative(mission.directory / name) for name in files(mission)]
-        commit = commit_files(call.repo, relative, f"{artefact.phase} {mission.slug}")
-        _record(call, mission, artefact, path)
+        relative = [call.repo.relative(mission.directory / name) for name in files]
+        commit = commit_files(call.repo, relative, f"{step.id.capitalize()} {mission.slug}")
+        _record(call, mission, step, path)
+    branches = contract(mission)
     payload = {
         "schema": "kitty.artifact/1",
         "artifact": call.repo.relative(path),
+        "step": step.id,
         "complete": not lacks,
         "missing": lacks,
         "commit": commit,
+        **branches,
     }
+    shown = [told(branches)] if told(branches) else []
     if lacks:
-        again = f"kitty {artefact.phase.lower()}"
-        call.show(
-            payload,
-            "\n".join([f"{'Made' if scaffolded else 'Not complete:'} {payload['artifact']}", *lacks, f"Then: {again}"]),
-        )
-        if not scaffolded:
+        first = f"{'Made' if begun else 'Not complete:'} {payload['artifact']}"
+        call.show(payload, "\n".join([first, *lacks, *shown, f"Then: kitty {command_of(step)}"]))
+        if not begun:
             click.get_current_context().exit(1)
     else:
-        call.show(payload, f"{payload['artifact']} is complete{' and committed' if commit else ''}.\nNext: {following}")
+        first = f"{payload['artifact']} is complete{' and committed' if commit else ''}."
+        call.show(payload, "\n".join([first, *shown, f"Next: {following}"]))
 
 
-def _record(call: Invocation, mission: Mission, artefact: Artefact, path: Path) -> None:
-    """One `…Completed` row, the first time an artefact is complete."""
-    kind = f"{artefact.phase}Completed"
+def _record(call: Invocation, mission: Mission, step: Step, path: Path) -> None:
+    """One `…Completed` row, the first time that one of Spec Kitty's artefacts is complete."""
+    kind = _COMPLETED.get(step.artifact)
+    if kind is None:
+        return
     payload = {
         "actor": call.actor(),
         "at": None,
@@ -112,15 +150,10 @@ def _record(call: Invocation, mission: Mission, artefact: Artefact, path: Path) 
         "mission_slug": mission.slug,
         "artifact_path": call.repo.relative(path),
         "summary": None,
-        **({"wp_count": len(mission.packages)} if artefact is TASKS else {}),
+        **({"wp_count": len(mission.packages)} if step.action == TASKS else {}),
     }
     emit(
         call.plugins,
         mission,
         lambda state: [] if state.last_other(kind) else [envelope(kind, payload, aggregate_id=mission.slug)],
     )
-
-
-def _scaffold(mission: Mission, artefact: Artefact) -> str:
-    sections = "\n".join(f"## {heading}\n\n{OPEN}\n" for heading in artefact.headings)
-    return f"# {mission.title}: {artefact.phase.lower()}\n\n{sections}"

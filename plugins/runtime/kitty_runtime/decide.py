@@ -1,86 +1,130 @@
-"""What to do next, from artefacts and ledger alone: a pure function of the state. There is no run-state file that could go stale."""
+"""What to do next, from the mission's type, its artefacts and its ledger alone: a pure function of the state.
+
+There is no run-state file that could go stale. A step is done when what it makes is there, and not because somebody said so; only a step
+that makes nothing is done when it is reported as done.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kitty_host.inert import inert
 from kitty_host.lanes import lane_ids
-from kitty_host.ledger.event import ACCEPTED, Other
-from kitty_host.ledger.machine import BLOCKED, CLAIMED, FOR_REVIEW, GENESIS, IN_PROGRESS, IN_REVIEW, PLANNED, SETTLED
+from kitty_host.ledger.event import ACCEPTED, CONCLUDED, LANDED, Other
+from kitty_host.ledger.machine import (
+    BLOCKED,
+    CLAIMED,
+    FOR_REVIEW,
+    GENESIS,
+    IN_PROGRESS,
+    IN_REVIEW,
+    LANES,
+    PLANNED,
+    SETTLED,
+)
 from kitty_host.packages import Package
-from kitty_host.records import Decision
+from kitty_host.records import Decision, Step
 from kitty_host.state import State, dependencies_missing
-from kitty_runtime.completeness import PLAN as PLAN_FILE
-from kitty_runtime.completeness import SPEC, missing, missing_tasks
+from kitty_runtime.completeness import missing, missing_tasks
 from kitty_runtime.packages import implementer, occupied, same
-from kitty_runtime.types import ACCEPT, IMPLEMENT, MERGE, PLAN, REVIEW, SPECIFY, TASKS
+from kitty_runtime.types import (
+    ACCEPT,
+    ANSWER,
+    DONE,
+    IMPLEMENT,
+    MERGE,
+    NOT_STARTED,
+    REVIEW,
+    TASKS,
+    WRITE,
+    command_of,
+)
 
-NOT_STARTED, DONE = "not_started", "done"
+_DONE = Step(DONE, "Nothing is left to do")
 
 
 class Position(NamedTuple):
     """Where a mission stands for one agent: the step that can be taken now, or why none can."""
 
-    step: str
+    step: Step
     wp_id: str | None = None
     obstacles: tuple[str, ...] = ()
     """Empty where the step can be taken."""
 
 
 def decide(state: State) -> Decision:
-    """The decision for `state.agent`, given what it reports in `state.result`."""
+    """The decision for `state.agent`, given what it reports in `state.result`. The state knows its mission's type."""
     issued = open_step(state)
-    position = locate(state)
     if state.result is None:
-        return _query(state, position, issued)
+        return _query(state, locate(state), issued)
     if issued is None:
-        return _go(state, position)
-    step, wp_id = step_of(issued)
+        return _go(state, locate(state))
+    step_id, wp_id = step_of(issued)
+    step = state.type.named(step_id) if state.type else None
+    about = f"{step_id}{f' of {wp_id}' if wp_id else ''}"
     if state.result == "success":
-        failures = unmet(state, step, wp_id)
+        failures = unmet(state, issued)
         if failures:
-            reason = f"the step {step}{f' of {wp_id}' if wp_id else ''} is not done"
-            return _decision(state, "blocked", step, wp_id, reason=reason, guard_failures=failures)
-        return _go(state, position)
+            reason = f"the step {about} is not done"
+            return _decision(state, "blocked", step_id, wp_id, reason=reason, guard_failures=failures)
+        return _go(state, locate(state, step_id))
+    position = locate(state)
     if state.result == "failed":
-        if step == MERGE and state.gated and position.step == MERGE:
+        accept = state.type.step(ACCEPT) if state.type else None
+        if step and step.action == MERGE and state.gated and position.step.action == MERGE and accept:
             # What was accepted may not be what is there any more.
-            position = Position(ACCEPT)
-        return _go(state, position, notes=f"the step {step} failed before: look at what happened and try another way")
-    reason = f"{inert(state.agent, prose=True)} reported that {step}{f' of {wp_id}' if wp_id else ''} is blocked"
-    return _decision(state, "blocked", step, wp_id, reason=reason, guard_failures=position.obstacles or (reason,))
+            position = Position(accept)
+        return _go(state, position, f"the step {step_id} failed before: look at what happened and try another way")
+    reason = f"{inert(state.agent, prose=True)} reported that {about} is blocked"
+    return _decision(state, "blocked", step_id, wp_id, reason=reason, guard_failures=position.obstacles or (reason,))
 
 
-def locate(state: State) -> Position:
-    """The step that comes now."""
-    mission = state.mission
-    if not state.is_open:
-        return Position(DONE)
-    if missing(mission, SPEC):
-        return Position(SPECIFY)
-    if missing(mission, PLAN_FILE):
-        return Position(PLAN)
-    if _untasked(state):
-        return Position(TASKS)
-    if all(state.lane(wp_id) in SETTLED for wp_id in state.wp_ids()):
-        return Position(MERGE if _accepted(state) or not state.gated else ACCEPT)
-    return _work(state)
+def locate(state: State, reported: str = "") -> Position:
+    """The step that comes now; `reported` is one that was just said to be done."""
+    if not state.is_open or state.type is None:
+        return Position(_DONE)
+    opened = any(known.lane in LANES for known in state.snapshot.packages.values())
+    before_work = any(step.action == TASKS for step in state.type.steps)
+    for step in state.type.steps:
+        if step.action == TASKS:
+            before_work = False
+            if _untasked(state, step, opened):
+                return _at_tasks(state, step, opened)
+        elif step.action == IMPLEMENT:
+            if not all(state.lane(wp_id) in SETTLED for wp_id in state.wp_ids()):
+                return _work(state)
+        elif step.action == WRITE:
+            # Where packages are being worked on, the plan was good enough, however another tool wrote it.
+            if not (opened and before_work) and missing(state.mission, step):
+                return Position(step)
+        elif step.action == ACCEPT:
+            if state.gated and not _accepted(state):
+                return Position(step)
+        elif step.action == MERGE or (step.action == ANSWER and step.id != reported and not state.answered(step.id)):
+            return Position(step)
+    return Position(_DONE)
 
 
-def unmet(state: State, step: str, wp_id: str | None) -> tuple[str, ...]:
-    """What a step that was reported as done still lacks."""
-    guards: dict[str, Callable[[], list[str]]] = {
-        SPECIFY: lambda: missing(state.mission, SPEC),
-        PLAN: lambda: missing(state.mission, PLAN_FILE),
-        TASKS: lambda: _untasked(state),
-        IMPLEMENT: lambda: _still_in(state, wp_id, (GENESIS, PLANNED, CLAIMED, IN_PROGRESS, BLOCKED), "kitty submit"),
-        REVIEW: lambda: _still_in(state, wp_id, (FOR_REVIEW, IN_REVIEW), "kitty review"),
-        ACCEPT: lambda: [] if _accepted(state) else ["no acceptance is recorded since the last change: kitty accept"],
-        MERGE: lambda: ["the mission has not landed: kitty merge"] if state.is_open else [],
-    }
-    return tuple(guards[step]()) if step in guards else ()
+def unmet(state: State, issued: Other) -> tuple[str, ...]:
+    """What a step that was issued, and is reported as done, still lacks."""
+    step_id, wp_id = step_of(issued)
+    step = state.type.named(step_id) if state.type else None
+    if step is None:
+        return ()
+    opened = any(known.lane in LANES for known in state.snapshot.packages.values())
+    if step.action == WRITE:
+        return tuple(missing(state.mission, step))
+    if step.action == TASKS:
+        return tuple(_untasked(state, step, opened))
+    if step.action == IMPLEMENT:
+        return _still_in(state, wp_id, (GENESIS, PLANNED, CLAIMED, IN_PROGRESS, BLOCKED), "kitty submit")
+    if step.action == REVIEW:
+        return _still_in(state, wp_id, (FOR_REVIEW, IN_REVIEW), "kitty review")
+    if step.action == ACCEPT and not _accepted(state):
+        return ("no acceptance is recorded since the last change: kitty accept",)
+    if step.action == MERGE and state.is_open:
+        return ("the mission has not landed: kitty merge",)
+    return ()
 
 
 def open_step(state: State, agent: str | None = None) -> Other | None:
@@ -91,8 +135,10 @@ def open_step(state: State, agent: str | None = None) -> Other | None:
 
 
 def step_of(issued: Other) -> tuple[str, str | None]:
-    """The step and the work package that were issued."""
-    return str(issued.row["payload"]["step"]), issued.row["payload"].get("wp_id")
+    """The id of the step and the work package that were issued."""
+    payload = issued.row["payload"]
+    wp_id = payload.get("wp_id")
+    return str(payload.get("step") or ""), str(wp_id) if wp_id else None
 
 
 def run_id(state: State) -> str | None:
@@ -104,18 +150,45 @@ def _agent(event: Other) -> str:
     return str(event.row["payload"].get("agent") or "")
 
 
-def _untasked(state: State) -> list[str]:
-    lacking = missing_tasks(state.mission)
+def _untasked(state: State, step: Step, opened: bool) -> list[str]:
+    """What is missing before packages can be worked on; where some are at work, only what is new or damaged."""
+    lacking = _damaged(state) if opened else missing_tasks(state.mission, step)
+    if opened and lacking:
+        return []  # `_work` says so where nothing else can be done
     if not lacking:
         lanes = lane_ids(state.mission)
         unopened = [one.wp_id for one in state.packages if state.lane(one.wp_id) == GENESIS or one.wp_id not in lanes]
-        lacking = [f"{', '.join(map(inert, unopened))} not opened for work: kitty finalize"] if unopened else []
+        open_ones = [wp_id for wp_id in unopened if state.lane(wp_id) not in SETTLED]
+        lacking = [f"{', '.join(map(inert, open_ones))} not opened for work: kitty finalize"] if open_ones else []
     return lacking
 
 
-def _still_in(state: State, wp_id: str | None, lanes: tuple[str, ...], way_out: str) -> list[str]:
+def _at_tasks(state: State, step: Step, opened: bool) -> Position:
+    """Planning goes on, unless somebody has work in their hands: that comes first."""
+    if opened:
+        mine = _mine(state)
+        if mine is not None:
+            return mine
+    return Position(step)
+
+
+def _damaged(state: State) -> list[str]:
+    files = [
+        f"{finding.path or 'tasks'}: {finding.message}"
+        for finding in state.mission.package_findings
+        if finding.severity == "block"
+    ]
+    known = {package.wp_id for package in state.packages}
+    gone = [wp_id for wp_id in state.wp_ids() if wp_id not in known and state.lane(wp_id) not in SETTLED]
+    if gone and not files:
+        place = state.mission.directory.name
+        files += [f"kitty-specs/{place}/tasks/ has no file of {inert(wp_id)}, which is open" for wp_id in gone]
+    return files
+
+
+def _still_in(state: State, wp_id: str | None, lanes: tuple[str, ...], way_out: str) -> tuple[str, ...]:
     lane = state.lane(wp_id or "")
-    return [f"{wp_id} is {lane}: {way_out} {wp_id}"] if wp_id and lane in lanes else []
+    return (f"{wp_id} is {lane}: {way_out} {wp_id}",) if wp_id and lane in lanes else ()
 
 
 def _accepted(state: State) -> bool:
@@ -123,17 +196,31 @@ def _accepted(state: State) -> bool:
     return accepted is not None and accepted.at > state.snapshot.last_at
 
 
+def _step(state: State, action: str) -> Step:
+    found = state.type.step(action) if state.type else None
+    assert found is not None, "a type with packages is whole"
+    return found
+
+
+def _mine(state: State) -> Position | None:
+    """What the agent has in its hands."""
+    for one in state.packages:
+        if state.lane(one.wp_id) in (CLAIMED, IN_PROGRESS) and _holds(state, one):
+            return Position(_step(state, IMPLEMENT), one.wp_id)
+    return None
+
+
 def _work(state: State) -> Position:
     """Own work first, then reviews (others wait for them), then what can be claimed; else why there is nothing."""
-    mine = [one for one in state.packages if state.lane(one.wp_id) in (CLAIMED, IN_PROGRESS) and _holds(state, one)]
-    if mine:
-        return Position(IMPLEMENT, mine[0].wp_id)
+    mine = _mine(state)
+    if mine is not None:
+        return mine
     for package in state.packages:
         lane = state.lane(package.wp_id)
         reviewer = state.package_state(package.wp_id)
         mine_to_answer = lane == IN_REVIEW and reviewer is not None and same(reviewer.actor, state.agent)
         if mine_to_answer or (lane == FOR_REVIEW and not same(implementer(state, package.wp_id), state.agent)):
-            return Position(REVIEW, package.wp_id)
+            return Position(_step(state, REVIEW), package.wp_id)
     obstacles: list[str] = []
     free: list[str] = []
     for package in state.packages:
@@ -146,10 +233,10 @@ def _work(state: State) -> Position:
         else:
             obstacles.append(why)
     if not free:
-        return Position(IMPLEMENT, None, tuple(obstacles))
+        return Position(_step(state, IMPLEMENT), None, (*_damaged(state), *obstacles))
     # What was given to somebody else a moment ago comes last, but it comes: they may be gone.
     given = _given_to_others(state)
-    return Position(IMPLEMENT, next((wp_id for wp_id in free if wp_id not in given), free[0]))
+    return Position(_step(state, IMPLEMENT), next((wp_id for wp_id in free if wp_id not in given), free[0]))
 
 
 def _given_to_others(state: State) -> set[str | None]:
@@ -164,6 +251,8 @@ def _holds(state: State, package: Package) -> bool:
 
 
 def _why_not(state: State, package: Package, lane: str) -> str | None:
+    if lane == GENESIS:
+        return f"{package.wp_id} is not opened for work: kitty finalize"
     if lane not in (PLANNED, BLOCKED):
         return (
             f"{package.wp_id} is {lane} with {inert(implementer(state, package.wp_id), prose=True) or 'somebody else'}"
@@ -177,32 +266,46 @@ def _why_not(state: State, package: Package, lane: str) -> str | None:
 # Decisions as they are printed
 
 
+def action_of(step: Step) -> str:
+    """What a decision calls the step's action: the command that takes it, where there is one."""
+    return command_of(step).split()[0] if step.action == WRITE else step.action
+
+
 def _query(state: State, position: Position, issued: Other | None) -> Decision:
     started = run_id(state) is not None
-    at = position.step if started or position.step == DONE else NOT_STARTED
-    kind = "terminal" if position.step == DONE else "blocked" if position.obstacles else "query"
+    over = position.step.id == DONE
+    kind = "terminal" if over else "blocked" if position.obstacles else "query"
     made = _decision(
         state,
         kind,
-        at,
+        position.step.id if started or over else NOT_STARTED,
         position.wp_id,
-        action=None if kind != "query" else position.step,
-        reason="the mission has landed" if kind == "terminal" else "; ".join(position.obstacles) or None,
+        action=None if kind != "query" else action_of(position.step),
+        reason=_ended(state) if over else "; ".join(position.obstacles) or None,
         guard_failures=position.obstacles,
         is_query=True,
-        preview_step=position.step if kind == "query" else None,
+        preview_step=position.step.id if kind == "query" else None,
     )
-    here = issued is not None and step_of(issued) == (position.step, position.wp_id)
+    here = issued is not None and step_of(issued) == (position.step.id, position.wp_id)
     return _with_step(made, run_id(state), issued.event_id) if issued is not None and here else made
 
 
 def _go(state: State, position: Position, notes: str | None = None) -> Decision:
-    if position.step == DONE:
-        return _decision(state, "terminal", DONE, None, reason="the mission has landed")
+    if position.step.id == DONE:
+        return _decision(state, "terminal", DONE, None, reason=_ended(state))
     if position.obstacles:
         reason = "; ".join(position.obstacles)
-        return _decision(state, "blocked", position.step, None, reason=reason, guard_failures=position.obstacles)
-    return _decision(state, "step", position.step, position.wp_id, action=position.step, notes=notes)
+        return _decision(state, "blocked", position.step.id, None, reason=reason, guard_failures=position.obstacles)
+    action = action_of(position.step)
+    return _decision(state, "step", position.step.id, position.wp_id, action=action, notes=notes)
+
+
+def _ended(state: State) -> str:
+    if state.last_other(CONCLUDED) or state.is_open:
+        return "every step of the mission is done"
+    if state.last_other(LANDED):
+        return "the mission has landed"
+    return "every work package is done or cancelled"
 
 
 def _with_step(decision: Decision, run: str | None, step_id: str) -> Decision:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 import click
 
 from kitty_host.api import Finding, KittyError
@@ -16,9 +18,12 @@ from kitty_host.packages import Package
 from kitty_host.records import Lanes
 from kitty_host.report import counted, note
 from kitty_host.state import State
+from kitty_runtime.branches import contract, told
 from kitty_runtime.commits import commit_files
-from kitty_runtime.completeness import PLAN, SPEC, missing
+from kitty_runtime.completeness import coverage, missing
+from kitty_runtime.discovery import mission_type
 from kitty_runtime.packages import outside
+from kitty_runtime.types import TASKS, WRITE, command_of
 
 ACTOR = "finalize-tasks"
 
@@ -28,7 +33,7 @@ ACTOR = "finalize-tasks"
 def finalize(call: Invocation, check: bool) -> None:
     """Give work packages their lanes and open them for work."""
     mission = call.mission
-    findings = _findings(mission)
+    findings = _findings(call)
     for finding in findings:
         if finding.severity == "block":
             raise KittyError(finding.code, finding.message, finding.hint, findings=[one._asdict() for one in findings])
@@ -40,6 +45,7 @@ def finalize(call: Invocation, check: bool) -> None:
     for finding in findings:
         note(f"{finding.code}: {finding.message}" + f"\n  {finding.hint}" * bool(finding.hint))
     rows = [{"lane_id": lane.lane_id, "wp_ids": lane.wp_ids, "depends_on": lane.depends_on} for lane in lanes.lanes]
+    branches = contract(mission)
     text = [f"{lane.lane_id:14} {', '.join(lane.wp_ids)}{_after(lane.depends_on)}" for lane in lanes.lanes]
     text += [f"{one['wp_a']} and {one['wp_b']} share a lane: {one['evidence']}" for one in lanes.collapses]
     call.show(
@@ -49,8 +55,11 @@ def finalize(call: Invocation, check: bool) -> None:
             "lanes": rows,
             "collapses": lanes.collapses,
             "findings": [finding._asdict() for finding in findings],
+            **branches,
         },
-        "\n".join([*text, "Checked; nothing was changed." if check else "Next: kitty next"]),
+        "\n".join(
+            [*text, *filter(None, [told(branches)]), "Checked; nothing was changed." if check else "Next: kitty next"]
+        ),
     )
 
 
@@ -96,7 +105,8 @@ def _after(lanes: tuple[str, ...]) -> str:
     return f"   after {', '.join(lanes)}" if lanes else ""
 
 
-def _findings(mission: Mission) -> list[Finding]:
+def _findings(call: Invocation) -> list[Finding]:
+    mission = call.mission
     findings = list(mission.package_findings)
     if not mission.packages:
         findings.append(Finding("WP_NOT_FOUND", f"{mission.slug} has no work packages", "write them: kitty tasks"))
@@ -126,16 +136,28 @@ def _findings(mission: Mission) -> list[Finding]:
                 "warn",
             )
         )
-    for artefact in (SPEC, PLAN):
-        findings += [
-            Finding("ARTEFACT_INCOMPLETE", line, f"kitty {artefact.phase.lower()}", "warn")
-            for line in missing(mission, artefact)
-        ]
+    findings += _unfinished(call)
+    findings += coverage(mission)
     return findings
 
 
-def _write(call: Invocation, mission: Mission, lanes: Lanes) -> None:
+def _unfinished(call: Invocation) -> list[Finding]:
+    """What the steps before this one still lack; work may begin all the same."""
+    mission = call.mission
+    try:
+        found = mission_type(call.plugins, call.repo, mission.type)
+    except KittyError as error:
+        return [Finding(error.code, error.message, error.hint, "warn")]
+    before = takewhile(lambda step: step.action != TASKS, found.steps)
+    return [
+        Finding("ARTEFACT_INCOMPLETE", line, f"kitty {command_of(step)}", "warn", step.artifact)
+        for step in before
+        if step.action == WRITE
+        for line in missing(mission, step)
+    ]
 
+
+def _write(call: Invocation, mission: Mission, lanes: Lanes) -> None:
     repo = call.repo
     files = [repo.relative(mission.directory / package.path) for package in mission.packages]
     commit_files(repo, [repo.relative(mission.directory / META), *files], f"Work packages of {mission.slug}")

@@ -20,6 +20,8 @@ EVERYTHING = "**"
 MOST = 500
 _PATH = re.compile(r"[\w@+][\w@.+*-]*(?:/[\w@.+*-]+)*/?|\*\*|\.[\w@.+*-]+(?:/[\w@.+*-]+)*/?")
 _STEP = re.compile(r"[A-Za-z]?\d[A-Za-z0-9.-]{0,20}")
+_ID = re.compile(r"\A([A-Z]{1,5}-\d{1,4}[a-z]?)(?![\w-])[:.]? *")
+"""How a requirement begins that has an id; in a specification it has a status too."""
 _AGAIN = "correct the plan and take it in again: kitty intake SOURCE --force"
 
 
@@ -117,7 +119,8 @@ def _bytes(text: str) -> bytes:
 
 
 def _spec(brief: Brief, title: str) -> bytes:
-    wanted = "\n".join(f"- {_line(one)}" for one in brief.requirements) or "- What the plan below asks for."
+    lines = [_ID.sub(r"\1 (open): ", _line(one)) for one in brief.requirements]
+    wanted = "\n".join(f"- {one}" for one in lines) or "- What the plan below asks for."
     head = (
         f"# {_line(title)}: specification\n\n"
         f"Taken from a foreign plan, {inert(brief.name)}, SHA-256 {inert(brief.sha256)}. Titles and requirements are the plan's words.\n\n"

@@ -18,23 +18,26 @@ from kitty_host.inert import inert
 from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, annotation
 from kitty_host.ledger.machine import BLOCKED, CLAIMED, IN_PROGRESS, PLANNED
-from kitty_host.mission import Mission
 from kitty_host.packages import Package
 from kitty_host.records import Workspace
 from kitty_host.state import State, dependencies_missing
+from kitty_runtime import branches
 from kitty_runtime.packages import implementer, occupied, refuse, row, same, way_on
+from kitty_runtime.prompts import hand_out
 from kitty_runtime.rules import rules_given
+from kitty_runtime.types import IMPLEMENT
 
 FAILED = "worktree_alloc_failed"
 
 
 @command("implement", mission=True, agent=True)
 @click.argument("wp")
-def implement(call: Invocation, wp: str) -> None:
+@branches.option
+def implement(call: Invocation, wp: str, branch_strategy: str | None) -> None:
     """Claim a work package and get a place to work on it."""
     package = call.mission.package(wp)
     actor = call.actor()
-    _require_branch_strategy(call.mission)
+    branches.require_acknowledged(call, branch_strategy)
     rules = given(call.plugins, call.repo, "implement")
     rows = emit(call.plugins, call.mission, lambda state: claim(state, package, actor, told(rules)))
     governed, named = rules_given(call, package, rules, rows, CLAIMED, IN_PROGRESS)
@@ -51,6 +54,7 @@ def implement(call: Invocation, wp: str) -> None:
         )
         raise
     where = str(workspace.path) if workspace.path else None
+    prompt = hand_out(call, package, IMPLEMENT, workspace, rules)
     payload = {
         "schema": "kitty.implement/1",
         "wp_id": package.wp_id,
@@ -62,25 +66,17 @@ def implement(call: Invocation, wp: str) -> None:
         "env": dict(workspace.env),
         "notes": list(workspace.notes),
         "rules": governed,
+        "prompt_file": str(prompt),
     }
     lines = [
         f"{package.wp_id} is yours: {inert(package.title, prose=True)}",
         f"  work in   {where or call.repo.root}",
         f"  on        {workspace.branch}{named}",
+        f"  prompt    {prompt}",
         *(f"  {note}" for note in workspace.notes),
         f"Then: {'commit, and ' if where else ''}kitty submit {package.wp_id}",
     ]
     call.show(payload, "\n".join(lines))
-
-
-def _require_branch_strategy(mission: Mission) -> None:
-    """`pr_bound` can be set after the mission was created, so it is asked again before the first worktree."""
-    if mission.meta.get("pr_bound") and not mission.meta.get("branch_strategy"):
-        raise KittyError(
-            "BRANCH_STRATEGY_REQUIRED",
-            f"{mission.slug} is PR-bound, and nobody has said that it may start on {mission.target}",
-            "write branch_strategy into its meta.json: answer, actor, at",
-        )
 
 
 def _blocked(state: State, package: Package, actor: str, cause: str) -> Row:

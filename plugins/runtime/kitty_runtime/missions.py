@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -22,9 +21,10 @@ from kitty_host.plugins import missing
 from kitty_host.records import Brief
 from kitty_host.report import counted
 from kitty_host.state import State
+from kitty_runtime import branches
+from kitty_runtime.discovery import mission_type, mission_types
 from kitty_runtime.from_brief import Planned, plan
-
-CONFIRMED = "already-confirmed"
+from kitty_runtime.types import command_of
 
 mission = group("mission", help="Create, adopt, list and show missions.")
 
@@ -36,7 +36,7 @@ mission = group("mission", help="Create, adopt, list and show missions.")
 @click.option("--target", metavar="BRANCH", help="The branch it lands on; default: the current one.")
 @click.option("--from-brief", is_flag=True, help="Make spec and work packages from the stored brief.")
 @click.option("--pr-bound", is_flag=True, help="It will be a pull request, so it must not start on its target.")
-@click.option("--branch-strategy", type=click.Choice([CONFIRMED]), help="Say that starting on the target is meant.")
+@branches.option
 def create(
     call: Invocation,
     slug: str,
@@ -59,20 +59,14 @@ def create(
         raise KittyError(
             "REPO_EMPTY", f"{repo.root} has no commit to build on", "make one: git commit --allow-empty -m first"
         )
-    known = {one.key for one in call.plugins.collect("kitty_mission_types")}
-    if type_ not in known:
-        raise KittyError(
-            "MISSION_TYPE_NOT_FOUND",
-            f"there is no mission type {inert(type_)}",
-            f"there are: {', '.join(sorted(known))}",
-        )
+    chosen = mission_type(call.plugins, repo, type_)
     target = target or repo.current_branch()
     if target is None or repo.git.commit_of(f"refs/heads/{target}") is None:
         what = f"there is no branch {inert(target)}" if target else "HEAD is detached, so no branch to land on is known"
         raise KittyError(
             "BRANCH_STRATEGY_REQUIRED", what, "name an existing one with --target, or run: git switch BRANCH"
         )
-    acknowledged = _branch_strategy(call, target, branch_strategy) if pr_bound else None
+    acknowledged = branches.acknowledged(call, target, branch_strategy) if pr_bound else None
     brief = _brief(call) if from_brief else None
     title = title or (inert(brief.title, prose=True) if brief else "") or slug.replace("-", " ").capitalize()
     planned = plan(brief, title) if brief else None
@@ -84,9 +78,10 @@ def create(
         "mission_slug": name,
         "slug": name,
         "friendly_name": title,
-        "mission_type": type_,
+        "mission_type": chosen.key,
         "mission_number": None,
         "target_branch": target,
+        "planning_base_branch": repo.current_branch() or target,
         "topology": "lanes",
         "flattened": False,
         "vcs": "git",
@@ -110,13 +105,15 @@ def create(
         "mission_id": mission_id,
         "slug": name,
         "dir": repo.relative(directory),
+        "type": chosen.key,
+        **branches.contract(made),
     }
     told = [f"Mission {name} will land on {target}."]
     if planned:
         told += _told(planned)
         payload |= {"packages": list(planned.wp_ids.values()), "settled": planned.settled}
         payload |= {"unknown": planned.unknown, "everything": planned.shared}
-    call.show(payload, "\n".join([*told, "Next: kitty specify"]))
+    call.show(payload, "\n".join([*told, f"Next: kitty {command_of(chosen.steps[0])}"]))
 
 
 def _told(planned: Planned) -> list[str]:
@@ -166,26 +163,6 @@ def _created(made: Mission, now: str, packages: int) -> dict[str, Any]:
         "wp_count": packages,
     }
     return envelope("MissionCreated", payload, aggregate_id=made.mission_id)
-
-
-def _branch_strategy(call: Invocation, target: str, given: str | None) -> dict[str, str]:
-    """Who said when that a PR-bound mission may start on its target. Errors: `BRANCH_STRATEGY_REQUIRED`."""
-    current = call.repo.current_branch()
-    answer = given or ("on-own-branch" if current not in (None, target) else "")
-    if not answer and sys.stdin.isatty() and not call.json:
-        click.echo(f"This mission will be a pull request, and you are on its target, {target}.", err=True)
-        answer = click.prompt(
-            "stay here, switch to another branch, or stop", type=click.Choice(["stay", "switch", "stop"]), err=True
-        )
-        if answer == "switch":
-            call.repo.git.run("switch", "--create", click.prompt("name of the branch", err=True))
-    if answer in ("", "stop"):
-        raise KittyError(
-            "BRANCH_STRATEGY_REQUIRED",
-            f"a PR-bound mission would start on its target {target}",
-            f"run: git switch -c BRANCH, or add: --branch-strategy {CONFIRMED}",
-        )
-    return {"answer": answer, "actor": call.actor(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 @command("adopt", agent=True, group=mission)
@@ -241,18 +218,24 @@ def show(call: Invocation) -> None:
 
 @command("types", group=mission)
 def types(call: Invocation) -> None:
-    """List mission types."""
+    """List mission types, the project's own among them."""
+    try:
+        here = call.place if call.place.initialized else None
+    except KittyError:  # outside a repository there are those of the installed plugins
+        here = None
+    found = mission_types(call.plugins, here)
     rows = [
         {
             "key": one.key,
             "name": one.name,
             "version": one.version,
+            "description": one.description,
             "source": one.source,
             "steps": [step.id for step in one.steps],
         }
-        for one in call.plugins.collect("kitty_mission_types")
+        for one in sorted(found.known.values(), key=lambda one: one.key)
     ]
-    call.show(
-        {"schema": "kitty.mission-types/1", "types": rows},
-        "\n".join(f"{row['key']}: {' > '.join(row['steps'])}" for row in rows),
-    )
+    text = [f"{row['key']}: {' > '.join(row['steps'])}" for row in rows]
+    text += [f"{one.code}: {one.message}" for one in found.findings]
+    payload = {"schema": "kitty.mission-types/1", "types": rows, "invalid": [one._asdict() for one in found.findings]}
+    call.show(payload, "\n".join(text))

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 from kitty_host.api import Command, hookimpl
 
 if TYPE_CHECKING:
-    from kitty_host.records import Decision, MissionType, State
+    from pathlib import Path
+
+    from kitty_host.records import Decision, State
 
 
 @hookimpl(trylast=True)
@@ -16,6 +18,7 @@ def kitty_commands() -> list[Command]:
         Command("mission", "kitty_runtime.missions:mission", "Create, list and show missions."),
         Command("specify", "kitty_runtime.artefacts:specify", "Scaffold, check and commit the specification."),
         Command("plan", "kitty_runtime.artefacts:plan", "Scaffold, check and commit the plan."),
+        Command("artifact", "kitty_runtime.artefacts:artifact", "Scaffold, check and commit what another step makes."),
         Command("tasks", "kitty_runtime.artefacts:tasks", "Scaffold, check and commit the work packages."),
         Command(
             "finalize", "kitty_runtime.finalize:finalize", "Give work packages their lanes and open them for work."
@@ -37,11 +40,11 @@ def kitty_commands() -> list[Command]:
 
 
 @hookimpl(trylast=True)
-def kitty_mission_types() -> "list[MissionType]":
+def kitty_mission_types() -> "list[Path]":
     """The types that ship with kitty."""
-    from kitty_runtime.types import shipped
+    from kitty_runtime.discovery import SHIPPED
 
-    return shipped()
+    return sorted(SHIPPED.glob("*.yaml"))
 
 
 @hookimpl(trylast=True)

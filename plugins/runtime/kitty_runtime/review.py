@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ from kitty_host.ledger.emit import emit
 from kitty_host.ledger.event import Row, actor_name, envelope, now
 from kitty_host.ledger.machine import APPROVED, FOR_REVIEW, IN_PROGRESS, IN_REVIEW
 from kitty_host.packages import Package
-from kitty_host.records import Workspace
+from kitty_host.records import Rules, Workspace
 from kitty_host.state import State
 from kitty_runtime.packages import (
     checkpoint,
@@ -27,7 +28,9 @@ from kitty_runtime.packages import (
     row,
     same,
 )
+from kitty_runtime.prompts import hand_out
 from kitty_runtime.rules import rules_given
+from kitty_runtime.types import REVIEW
 
 
 @frozen
@@ -66,16 +69,22 @@ def review(
     if step == "approve":
         checkpoint(call, f"Approve {package.wp_id}")
     governed, named = rules_given(call, package, rules, rows, IN_REVIEW) if claim else (None, "")
+    prompt = str(_hand_out(call, package, rules)) if claim else None
     lane = {"claim": IN_REVIEW, "approve": APPROVED, "reject": IN_PROGRESS}[step]
     who = inert(actor, prose=True)
     answers = f"kitty review {package.wp_id} --approve, or --reject --reason R"
     said = {
-        "claim": f"{package.wp_id} is in review by {who}.{named}\nThen: {answers}",
+        "claim": f"{package.wp_id} is in review by {who}.{named}\n  prompt    {prompt}\nThen: {answers}",
         "approve": f"{package.wp_id} is approved{f' at {commit[:10]}' if commit else ' without changes'}.",
         "reject": f"{package.wp_id} goes back to {inert(implementer(call.state(), package.wp_id), prose=True)}.",
     }
     payload = {"schema": "kitty.review/1", "wp_id": package.wp_id, "lane": lane, "approved_commit": commit}
-    call.show({**payload, "rules": governed}, said[step])
+    call.show({**payload, "rules": governed, "prompt_file": prompt}, said[step])
+
+
+def _hand_out(call: Invocation, package: Package, rules: Rules | None) -> Path:
+    workspace: Workspace | None = call.plugins.first("kitty_find_workspace", package=package, mission=call.mission)
+    return hand_out(call, package, REVIEW, workspace, rules)
 
 
 def _claim(

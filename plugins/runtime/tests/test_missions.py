@@ -28,6 +28,11 @@ def test_a_mission_lands_on_the_current_branch_unless_told(road: Road) -> None:
         "mission_id": road.mission.mission_id,
         "slug": f"demo-{road.mission.mid8}",
         "dir": f"kitty-specs/demo-{road.mission.mid8}",
+        "type": "software-dev",
+        "current_branch": "work",
+        "planning_base_branch": "work",
+        "merge_target_branch": "work",
+        "branch_matches_target": True,
     }
 
 
@@ -65,7 +70,8 @@ def test_a_pr_bound_mission_does_not_start_on_its_target(road: Road) -> None:
 
 def test_an_unknown_type_names_the_known_ones(road: Road) -> None:
     done = road.project.kitty("mission", "create", "demo", "--type", "nonsense", "--json")
-    assert (done.code, done.json["hint"]) == ("MISSION_TYPE_NOT_FOUND", "there are: software-dev")
+    assert done.code == "MISSION_TYPE_NOT_FOUND"
+    assert done.json["hint"].startswith("there are: documentation, plan, research, software-dev; ")
 
 
 def test_an_artefact_is_scaffolded_then_checked_then_committed(road: Road) -> None:

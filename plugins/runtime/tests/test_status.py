@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -178,7 +179,7 @@ def test_only_the_one_mission_that_is_open_and_has_lanes_is_asked_about(road: Ro
 
     road("mission", "create", "other")
     assert not asked(), "there are no lanes yet"
-    (road.mission.directory / "meta.json").unlink()
+    shutil.rmtree(road.mission.directory)
     road.planned()
     assert asked()
     assert not asked("--all")
