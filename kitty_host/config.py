@@ -46,7 +46,7 @@ class Config:
             return cls(path, {})
         if cache is None:
             return cls._parse(path)
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             known = json.loads(cache.read_bytes())
             if known["stamp"] == stamp and isinstance(known["data"], dict):
                 return cls(path, known["data"])

@@ -55,7 +55,7 @@ def require_lanes(mission: Mission) -> Lanes:
     """The lanes. Errors: `LANES_MISSING` before `finalize`."""
     lanes = read_lanes(mission)
     if lanes is None:
-        raise KittyError("LANES_MISSING", f"{mission.slug} has no lanes yet", "run: kitty finalize")
+        raise KittyError("LANES_MISSING", f"{mission.slug} has no {FILE} yet", "run: kitty finalize")
     return lanes
 
 
@@ -123,7 +123,7 @@ def _read(mission: Mission) -> dict[str, Any] | None:
         valid = all(isinstance(lane["lane_id"], str) and isinstance(lane["wp_ids"], list) for lane in data["lanes"])
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise KittyError(
             "LANES_INVALID", f"{path}: {error!r}", "make it again: kitty finalize", path=str(path)
         ) from error

@@ -64,7 +64,7 @@ def read_packages(directory: Path, cache: Path) -> tuple[tuple[Package, ...], li
         cached = json.loads(cache.read_bytes())
         if cached["version"] == _CACHE_VERSION:
             return _read_files(files, cached["files"], cache)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass  # garbage in a cache is as good as no cache
     return _read_files(files, {}, cache)
 

@@ -6,6 +6,7 @@ that makes nothing is done when it is reported as done.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from kitty_host.inert import inert
@@ -83,25 +84,15 @@ def locate(state: State, reported: str = "") -> Position:
     """The step that comes now; `reported` is one that was just said to be done."""
     if not state.is_open or state.type is None:
         return Position(_DONE)
-    opened = any(known.lane in LANES for known in state.snapshot.packages.values())
-    before_work = any(step.action == TASKS for step in state.type.steps)
     for step in state.type.steps:
-        if step.action == TASKS:
-            before_work = False
-            if _untasked(state, step, opened):
-                return _at_tasks(state, step, opened)
-        elif step.action == IMPLEMENT:
+        if step.action == IMPLEMENT:
             if not all(state.lane(wp_id) in SETTLED for wp_id in state.wp_ids()):
                 return _work(state)
-        elif step.action == WRITE:
-            # Where packages are being worked on, the plan was good enough, however another tool wrote it.
-            if not (opened and before_work) and missing(state.mission, step):
-                return Position(step)
-        elif step.action == ACCEPT:
-            if state.gated and not _accepted(state):
-                return Position(step)
-        elif step.action == MERGE or (step.action == ANSWER and step.id != reported and not state.answered(step.id)):
-            return Position(step)
+        elif step.action == ANSWER and step.id == reported:
+            continue
+        elif _lacking(state, step):
+            # Planning goes on, but what somebody has in their hands comes first.
+            return (_mine(state) if step.action == TASKS else None) or Position(step)
     return Position(_DONE)
 
 
@@ -109,22 +100,40 @@ def unmet(state: State, issued: Other) -> tuple[str, ...]:
     """What a step that was issued, and is reported as done, still lacks."""
     step_id, wp_id = step_of(issued)
     step = state.type.named(step_id) if state.type else None
-    if step is None:
+    if step is None or step.action == ANSWER:
         return ()
-    opened = any(known.lane in LANES for known in state.snapshot.packages.values())
-    if step.action == WRITE:
-        return tuple(missing(state.mission, step))
-    if step.action == TASKS:
-        return tuple(_untasked(state, step, opened))
     if step.action == IMPLEMENT:
         return _still_in(state, wp_id, (GENESIS, PLANNED, CLAIMED, IN_PROGRESS, BLOCKED), "kitty submit")
     if step.action == REVIEW:
         return _still_in(state, wp_id, (FOR_REVIEW, IN_REVIEW), "kitty review")
-    if step.action == ACCEPT and not _accepted(state):
-        return ("no acceptance is recorded since the last change: kitty accept",)
+    return tuple(_lacking(state, step))
+
+
+def _lacking(state: State, step: Step) -> list[str]:
+    """What is missing before a step of the whole mission is done."""
+    if step.action == WRITE:
+        # Where packages are being worked on, the plan was good enough, however another tool wrote it.
+        past = _opened(state) and state.type is not None and _comes_before_work(state.type.steps, step)
+        return [] if past else missing(state.mission, step)
+    if step.action == TASKS:
+        return _untasked(state, step)
+    if step.action == ACCEPT and state.gated and not _accepted(state):
+        return ["no acceptance is recorded since the last change: kitty accept"]
     if step.action == MERGE and state.is_open:
-        return ("the mission has not landed: kitty merge",)
-    return ()
+        return ["the mission has not landed: kitty merge"]
+    if step.action == ANSWER and not state.answered(step.id):
+        return [f"nobody has reported {step.id} as done"]
+    return []
+
+
+def _opened(state: State) -> bool:
+    """Whether work packages were opened for work."""
+    return any(known.lane in LANES for known in state.snapshot.packages.values())
+
+
+def _comes_before_work(steps: Sequence[Step], step: Step) -> bool:
+    actions = [one.action for one in steps]
+    return TASKS in actions and steps.index(step) < actions.index(TASKS)
 
 
 def open_step(state: State, agent: str | None = None) -> Other | None:
@@ -150,26 +159,20 @@ def _agent(event: Other) -> str:
     return str(event.row["payload"].get("agent") or "")
 
 
-def _untasked(state: State, step: Step, opened: bool) -> list[str]:
-    """What is missing before packages can be worked on; where some are at work, only what is new or damaged."""
-    lacking = _damaged(state) if opened else missing_tasks(state.mission, step)
-    if opened and lacking:
-        return []  # `_work` says so where nothing else can be done
-    if not lacking:
-        lanes = lane_ids(state.mission)
-        unopened = [one.wp_id for one in state.packages if state.lane(one.wp_id) == GENESIS or one.wp_id not in lanes]
-        open_ones = [wp_id for wp_id in unopened if state.lane(wp_id) not in SETTLED]
-        lacking = [f"{', '.join(map(inert, open_ones))} not opened for work: kitty finalize"] if open_ones else []
-    return lacking
-
-
-def _at_tasks(state: State, step: Step, opened: bool) -> Position:
-    """Planning goes on, unless somebody has work in their hands: that comes first."""
-    if opened:
-        mine = _mine(state)
-        if mine is not None:
-            return mine
-    return Position(step)
+def _untasked(state: State, step: Step) -> list[str]:
+    """What is missing before packages can be worked on; where some are at work, only what is new."""
+    if _opened(state):
+        if _damaged(state):
+            return []  # `_work` says so where nothing else can be done
+    elif lacking := missing_tasks(state.mission, step):
+        return lacking
+    lanes = lane_ids(state.mission)
+    unopened = [
+        one.wp_id
+        for one in state.packages
+        if (state.lane(one.wp_id) == GENESIS or one.wp_id not in lanes) and state.lane(one.wp_id) not in SETTLED
+    ]
+    return [f"{', '.join(map(inert, unopened))} not opened for work: kitty finalize"] if unopened else []
 
 
 def _damaged(state: State) -> list[str]:

@@ -137,7 +137,7 @@ class _Cache:
         self.known: dict[str, Any] = {}
         self.used: dict[str, Any] = {}
         if self.path is not None:
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
                 told = json.loads(self.path.read_bytes())
                 self.known = dict(told["files"]) if told["version"] == _VERSION else {}
 
