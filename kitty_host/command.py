@@ -78,12 +78,17 @@ class Invocation:
 
     @cached_property
     def missions(self) -> list[Mission]:
-        """Every mission of the repository that can be read; the others are named on standard error."""
-        from kitty_host.mission import damaged_missions, find_missions
+        """Every mission of the repository that can be read."""
+        from kitty_host.mission import find_missions
 
-        for error in damaged_missions(self.repo):
-            report.note(f"{error}\n  {error.hint}")
         return find_missions(self.repo)
+
+    @cached_property
+    def damaged(self) -> list[KittyError]:
+        """Why the other missions cannot be read."""
+        from kitty_host.mission import damaged_missions
+
+        return damaged_missions(self.repo)
 
     def state(self, *, result: str | None = None) -> State:
         """The mission as it stands now."""

@@ -168,11 +168,9 @@ def _read_all(repo: Repo) -> tuple[list[Mission], list[KittyError]]:
 
 
 def mission_directories(repo: Repo) -> list[Path]:
-    """The directories that hold a mission, readable or not. One that was begun and never finished has neither of these files."""
+    """The directories that hold a mission, readable or not; of one that is on another branch the ledger may lie here, and no more."""
     root = repo.missions_directory
-    if not root.is_dir():
-        return []
-    return [place for place in sorted(root.iterdir()) if (place / META).is_file() or (place / FILE).is_file()]
+    return [place for place in sorted(root.iterdir()) if (place / META).is_file()] if root.is_dir() else []
 
 
 def read_mission(repo: Repo, directory: Path) -> Mission:

@@ -107,3 +107,12 @@ def test_no_wheel_has_a_word_of_it(wheels: list[Path]) -> None:
         with zipfile.ZipFile(wheel) as archive:
             for name in archive.namelist():
                 assert b"spec_kitty_runtime" not in archive.read(name), name
+
+
+@pytest.mark.slow
+def test_the_wheels_bring_the_mission_types(kitty: Callable[..., dict[str, Any]]) -> None:
+    """FR-021: what is read from the checkout of a developer is read from the wheel of a user."""
+    kitty("init")
+    found = kitty("mission", "types")
+    assert found["invalid"] == []
+    assert {one["key"] for one in found["types"]} == {"software-dev", "research", "documentation", "plan"}

@@ -145,7 +145,7 @@ def test_a_prompt_for_an_agent_does_nothing_either(project: Project, mission: Mi
             assert done.exit_code == 0, done
         done = project.kitty("next", "--result", "success", "--agent", "ada", "--mission", one.slug, "--json")
         prompt = Path(done.json["prompt_file"]).read_text()
-        assert "Owned files: `src/x --%3E%3Cb%3EBOLD%3C/b%3E" in prompt
+        assert "It may change: `src/x --%3E%3Cb%3EBOLD%3C/b%3E" in prompt
         harmless(prompt)
         harmless(str(done.json["notes"]))
 
@@ -177,9 +177,14 @@ def test_what_a_mission_is_called_by_is_no_command_and_no_path(project: Project,
     packages = [{"work_package_id": "WP01", "title": "x", "owned_files": ["x"]}]
     harm(project.mission(packages=packages))
     before = project.snapshot()
-    for command in (["status"], ["mission", "list"], ["note", "WP01", "x"], ["finalize"]):
+    for command in (["status"], ["note", "WP01", "x"], ["finalize"]):
         done = project.kitty(*command, "--json")
         assert (done.exit_code, done.code) == (1, "MISSION_DAMAGED"), done
+    listed = project.kitty("mission", "list", "--json")
+    assert (listed.exit_code, listed.json["missions"]) == (0, [])
+    assert [one["code"] for one in listed.json["damaged"]] == ["MISSION_DAMAGED"]
+    said = project.kitty("next", "--json").json
+    assert (said["kind"], said["reason"].partition(":")[0]) == ("blocked", "MISSION_DAMAGED")
     assert "HERE" not in "".join(path.name for path in project.root.parent.rglob("*") if path.name != "a;touch HERE;")
     assert project.snapshot() == before
 

@@ -258,7 +258,7 @@ def test_the_specification_and_the_tasks_are_complete_and_agents_can_begin(proje
     for phase in ("specify", "tasks", "finalize"):
         assert project.kitty(phase, "--json").exit_code == 0, phase
     spec = (the_mission(project).directory / "spec.md").read_text()
-    assert "- FR-001: System MUST sort imported photos into albums by the day they were taken.\n" in spec
+    assert "- FR-001 (open): System MUST sort imported photos into albums by the day they were taken.\n" in spec
     assert "\n~~~text\n=== checklists/requirements.md," in spec
     begun = project.kitty("implement", "WP01", "--agent", "ada", "--json")
     assert begun.exit_code == 0, begun

@@ -23,7 +23,6 @@ FILE: Final = "mission-runtime.yaml"
 OWN: Final = ".kittify/missions"
 """Where a project keeps types of its own, as in Spec Kitty: one directory each, with a file of that name."""
 SHIPPED: Final = Path(__file__).parent / "mission_types"
-_INVALID: Final = "MISSION_TYPE_INVALID"
 _MOST: Final = 64 << 10
 _VERSION: Final = 1
 _MISSION: Final = ("key", "name", "version", "description")
@@ -112,7 +111,7 @@ def _checked(found: Any) -> MissionType | Finding:
     """A type that a plugin made, if it is valid."""
     if not isinstance(found, MissionType):
         message = f"a plugin gave a {type(found).__name__} where a mission type was expected"
-        return Finding(_INVALID, message, "see: kitty plugins list", "warn")
+        return Finding("MISSION_TYPE_INVALID", message, "see: kitty plugins list", "warn")
     try:
         complete = named(found)
         wrong = next(faults(complete), None)
@@ -122,7 +121,7 @@ def _checked(found: Any) -> MissionType | Finding:
         return whole(complete)
     source = inert(found.source or "a plugin")
     message = f"{source}: mission type {inert(str(found.key))}: {_shown(wrong[0])}{wrong[1]}"
-    return Finding(_INVALID, message, "see: kitty plugins list", "warn")
+    return Finding("MISSION_TYPE_INVALID", message, "see: kitty plugins list", "warn")
 
 
 def _shown(place: Place) -> str:
@@ -188,11 +187,15 @@ def read_type(path: Path, templates: dict[str, Any]) -> MissionType:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise KittyError(_INVALID, f"{path}: {error.strerror}", "make it a readable file", path=str(path)) from error
+        raise KittyError(
+            "MISSION_TYPE_INVALID", f"{path}: {error.strerror}", "make it a readable file", path=str(path)
+        ) from error
     if len(text) > _MOST:
-        raise KittyError(_INVALID, f"{path} has more than {_MOST} bytes", "make it smaller", path=str(path))
+        raise KittyError(
+            "MISSION_TYPE_INVALID", f"{path} has more than {_MOST} bytes", "make it smaller", path=str(path)
+        )
     try:
-        made = named(_record(parse_yaml(text, path, code=_INVALID), path, templates))
+        made = named(_record(parse_yaml(text, path, code="MISSION_TYPE_INVALID"), path, templates))
         wrong = next(faults(made), None)
     except _Wrong as error:
         wrong = (error.place, error.message)
@@ -200,7 +203,11 @@ def read_type(path: Path, templates: dict[str, Any]) -> MissionType:
         return whole(made)
     line = yaml_line(text, wrong[0])
     raise KittyError(
-        _INVALID, f"{path}, line {line}: {wrong[1]}", "mend the mission type there", path=str(path), line=line
+        "MISSION_TYPE_INVALID",
+        f"{path}, line {line}: {wrong[1]}",
+        "mend the mission type there",
+        path=str(path),
+        line=line,
     )
 
 

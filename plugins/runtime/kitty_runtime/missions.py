@@ -20,7 +20,7 @@ from kitty_host.mission import META, Mission, encode_meta, read_mission, reserve
 from kitty_host.plugins import missing
 from kitty_host.records import Brief
 from kitty_host.report import counted
-from kitty_host.state import State
+from kitty_host.state import mission_is_open
 from kitty_runtime import branches
 from kitty_runtime.discovery import mission_type, mission_types
 from kitty_runtime.from_brief import Planned, plan
@@ -184,12 +184,19 @@ def list_missions(call: Invocation) -> None:
             "slug": one.slug,
             "title": one.title,
             "target": one.target,
-            "open": State.load(one).is_open,
+            "open": mission_is_open(one),
         }
         for one in call.missions
     ]
-    text = "\n".join(f"{'open  ' if row['open'] else 'closed'}  {row['slug']}  {row['title']}" for row in rows)
-    call.show({"schema": "kitty.missions/1", "missions": rows}, text or "No missions yet: kitty mission create SLUG")
+    text = [f"{'open  ' if row['open'] else 'closed'}  {row['slug']}  {row['title']}" for row in rows]
+    text += [f"{error}\n  {error.hint}" for error in call.damaged]
+    damaged = [
+        {"code": error.code, "message": error.message, "hint": error.hint, **error.details} for error in call.damaged
+    ]
+    call.show(
+        {"schema": "kitty.missions/1", "missions": rows, "damaged": damaged},
+        "\n".join(text) or "No missions yet: kitty mission create SLUG",
+    )
 
 
 @command("show", mission=True, group=mission)
