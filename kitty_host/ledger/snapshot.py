@@ -25,7 +25,7 @@ from kitty_host.ledger.wp import WpState
 if TYPE_CHECKING:
     from kitty_host.ledger.huge import Hurry
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Grows whenever the same rows add up to something else than before."""
 _SMALL: Final = 128 << 10
 """Bytes that are read faster than a cache pays for."""

@@ -42,6 +42,7 @@ OWN = {
     event.STEP_ISSUED,
     event.STEP_ANSWERED,
     event.SEALED,
+    event.SPENT,
     "MissionAdopted",
 }
 
@@ -189,6 +190,8 @@ def walk(project: Project) -> Path:
     place = kitty("implement WP01 --agent ada")["workspace_path"]
     project.commit("WP01.txt", where=Path(place))
     kitty("note WP01 so --agent ada")
+    kitty("effort WP01 --seconds 60 --tokens 100 --cost 0.25 --agent ada")
+    kitty("effort WP01 --tokens 100 --agent ada")
     kitty("submit WP01 --agent ada")
     kitty("review WP01 --claim --agent grace")
     kitty("review WP01 --reject --reason again --agent grace")

@@ -31,6 +31,7 @@ def kitty_commands() -> list[Command]:
         Command("reopen", "kitty_runtime.move:reopen", "Take an approved or finished work package up again."),
         Command("mark-status", "kitty_runtime.move:mark_status", "Say which subtasks are done."),
         Command("note", "kitty_runtime.move:note", "Note something about a work package."),
+        Command("effort", "kitty_runtime.effort:effort", "Tell what a work package took: time, tokens, cost."),
         Command("status", "kitty_runtime.status:status", "Show how far missions have come."),
         Command("demo", "kitty_runtime.demo:demo", "Watch a mission go from plan to landed commits."),
     ]
