@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from kitty_host.api import Command, hookimpl
 
 if TYPE_CHECKING:
-    from kitty_host.records import Decision, MissionType, State
+    from kitty_host.records import Decision, MissionType, Page, State
 
 
 @hookimpl(trylast=True)
@@ -33,6 +33,7 @@ def kitty_commands() -> list[Command]:
         Command("note", "kitty_runtime.move:note", "Note something about a work package."),
         Command("effort", "kitty_runtime.effort:effort", "Tell what a work package took: time, tokens, cost."),
         Command("status", "kitty_runtime.status:status", "Show how far missions have come."),
+        Command("board", "kitty_runtime.board:board", "Show missions in a browser, live."),
         Command("demo", "kitty_runtime.demo:demo", "Watch a mission go from plan to landed commits."),
     ]
 
@@ -43,6 +44,14 @@ def kitty_mission_types() -> "list[MissionType]":
     from kitty_runtime.types import shipped
 
     return shipped()
+
+
+@hookimpl(trylast=True)
+def kitty_board_page(states: "tuple[State, ...]") -> "Page":
+    """The one rendering, for `kitty board` and whoever else serves a board."""
+    from kitty_runtime.page import page
+
+    return page(states)
 
 
 @hookimpl(trylast=True)
