@@ -14,7 +14,8 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -150,6 +151,20 @@ def test_nothing_steers_the_terminal(road: Road) -> None:
     assert "\x1b[2J" not in text
     assert "\u202e" not in text
     assert "%5Bred%5D" in text
+
+
+def test_what_somebody_forgot_to_make_harmless_is_shown_by_its_numbers(
+    road: Road, install_plugin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "from kitty_host.api import hookimpl\n\n@hookimpl\ndef kitty_forecast(mission):\n"
+    source += "    from kitty_host.records import Forecast\n    return Forecast(None, reason='\\x1b[2J\\u202e [red]')\n"
+    install_plugin("prophet", source)
+    monkeypatch.setenv("KITTY_PLUGINS", "runtime,lanes,prophet")
+    road.planned()
+    for text in (drawn(road, "status"), road.project.process("status").stdout):
+        assert "no forecast: \\u{1b}[2J\\u{202e} [red]" in text
+        assert "\x1b[2J" not in text
+        assert "\u202e" not in text
 
 
 # Watching
