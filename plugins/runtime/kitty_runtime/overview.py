@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from kitty_host.api import KittyError
 from kitty_host.inert import inert
 from kitty_host.lanes import lane_ids
-from kitty_host.ledger.machine import APPROVED, DONE, IN_REVIEW, SETTLED
+from kitty_host.ledger.machine import APPROVED, BLOCKED, CANCELED, DONE, IN_REVIEW, SETTLED
 from kitty_host.plugins import PluginFault, Plugins
 from kitty_host.state import State
 
 if TYPE_CHECKING:
     from kitty_host.effort import Effort
     from kitty_host.ledger.event import Other
+    from kitty_host.ledger.wp import WpState
     from kitty_host.packages import Package
 
 _EXCEPTION = ("gate", "scenario", "operator", "granted", "expires", "environmental", "follow_up")
@@ -112,6 +113,7 @@ def _packages(state: State, efforts: dict[str, Effort]) -> list[dict[str, Any]]:
                 "reviewer": inert(known.actor, prose=True) if known and lane == IN_REVIEW else None,
                 "lane_id": lanes.get(wp_id),
                 "depends_on": list(package.dependencies) if package else [],
+                "reason": _reason(known),
                 "waits_for": _waits_for(state, package) if package and lane not in SETTLED else [],
                 "subtasks": _subtasks(state, package) if package and package.subtasks else None,
                 "effort": told_effort(efforts[wp_id]) if wp_id in efforts else None,
@@ -119,6 +121,13 @@ def _packages(state: State, efforts: dict[str, Effort]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _reason(known: WpState | None) -> str | None:
+    """Why it is blocked or cancelled, where somebody said so."""
+    row = known.entered.get(known.lane) if known and known.lane in (BLOCKED, CANCELED) else None
+    said = row.row.get("reason") if row else None
+    return inert(str(said), prose=True) if said else None
 
 
 def _waits_for(state: State, package: Package) -> list[str]:

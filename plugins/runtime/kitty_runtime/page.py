@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from kitty_host.effort import add_up
-from kitty_host.inert import inert
+from kitty_host.inert import inert, visible
 from kitty_host.ledger.event import SPENT, Annotation, Event, Other, Transition, actor_name
 from kitty_host.ledger.machine import BLOCKED, CLAIMED, FOR_REVIEW, IN_PROGRESS, IN_REVIEW, LANES
 from kitty_host.records import Page
@@ -25,6 +25,8 @@ from kitty_host.state import State
 from kitty_runtime.overview import counted, overview_or_fault, spent, told_effort
 
 _BUSY = (CLAIMED, IN_PROGRESS, BLOCKED, FOR_REVIEW, IN_REVIEW)
+_LATELY = 40
+"""How much of what happened to one work package is told."""
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)[\d:.]*(Z|\+00:00)", re.ASCII)
 
 Told = dict[str, Any]
@@ -42,8 +44,15 @@ def render(missions: Sequence[Told]) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, finalize=_shown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     return environment.from_string(_file("board.html"))
+
+
+def _shown(value: Any) -> Any:
+    """What is in no kind of text that a template is given: something without a shape, which would turn what stands beside it."""
+    return visible(value) if type(value) is str else value
 
 
 @cache
@@ -69,7 +78,8 @@ def _mission(state: State) -> Told:
     row = overview_or_fault(state)
     if row["fault"]:
         return row
-    packages = [_package(package, state) for package in row["packages"]]
+    history = _history(state.recent)
+    packages = [_package(package, history.get(package["wp_id"], [])) for package in row["packages"]]
     forecast = row["forecast"] or {"clean": True, "conflicts": [], "reason": ""}
     return {
         **row,
@@ -90,13 +100,13 @@ def _mission(state: State) -> Told:
     }
 
 
-def _package(package: Told, state: State) -> Told:
+def _package(package: Told, history: list[Told]) -> Told:
     return {
         **package,
         "wp_id": inert(package["wp_id"]),
         "lane_id": inert(package["lane_id"] or ""),
         "spent": spent(package["effort"]) if package["effort"] else "",
-        "history": _history(state.recent, package["wp_id"]),
+        "history": history,
     }
 
 
@@ -125,26 +135,29 @@ def _conflict(conflict: Told) -> Told:
 # History
 
 
-def _history(rows: Sequence[Event], wp_id: str) -> list[Told]:
-    """What happened to a work package lately, the latest first."""
-    mine = [row for row in rows if _about(row) == wp_id]
-    mine.sort(key=lambda row: (row.at, row.event_id), reverse=True)
-    return [
-        {"at": inert(row.at), "time": _time(row.at), "actor": inert(_actor(row), prose=True), **told}
-        for row in mine
-        for told in _happened(row)
-    ]
+def _history(rows: Sequence[Event]) -> dict[str, list[Told]]:
+    """What happened to each work package lately, the latest first."""
+    found: dict[str, list[Told]] = {}
+    for row in sorted(rows, key=lambda row: (row.at, row.event_id), reverse=True):
+        mine = found.setdefault(_about(row), [])
+        if len(mine) < _LATELY:
+            when = {"at": inert(row.at), "time": _time(row.at), "actor": inert(_actor(row), prose=True)}
+            mine += [{**when, **told} for told in _happened(row)]
+    return found
 
 
-def _about(row: Event) -> str | None:
-    if not isinstance(row, Other):
-        return row.wp_id
-    payload = row.row.get("payload") if row.kind == SPENT else None
-    return payload.get("wp_id") if isinstance(payload, dict) else None
+def _about(row: Event) -> str:
+    """The work package that a row speaks of; empty where it speaks of none."""
+    return row.wp_id if not isinstance(row, Other) else str(_payload(row).get("wp_id") or "")
 
 
 def _actor(row: Event) -> str:
-    return str(row.row["payload"].get("agent") or "") if isinstance(row, Other) else actor_name(row.actor)
+    return actor_name(row.actor) if not isinstance(row, Other) else str(_payload(row).get("agent") or "")
+
+
+def _payload(row: Other) -> Told:
+    payload = row.row.get("payload") if row.kind == SPENT else None
+    return payload if isinstance(payload, dict) else {}
 
 
 def _happened(row: Event) -> Iterator[Told]:
@@ -163,7 +176,7 @@ def _happened(row: Event) -> Iterator[Told]:
             yield _told(f"{', '.join(names)} {_words(status)}")
         if row.delta.get("review"):
             yield _told("review", row.delta["review"]["reason"])
-    elif effort := add_up([row]).get(""):
+    elif effort := add_up([row] if row.kind == SPENT else []).get(""):
         yield _told(f"took {spent(told_effort(effort))}")
 
 

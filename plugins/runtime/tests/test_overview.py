@@ -44,6 +44,15 @@ def test_a_reviewer_is_named_while_it_is_reviewed(road: Road) -> None:
     assert package(road, "WP01")["reviewer"] is None
 
 
+def test_why_it_is_blocked_or_cancelled_is_told(road: Road) -> None:
+    road.planned(("WP01",), ("WP02",))
+    road("move", "WP01", "blocked", "--reason", "no <disk>", "--agent", "ada")
+    road("cancel", "WP02", "--reason", "unwanted", "--agent", "ada")
+    assert [package(road, one)["reason"] for one in ("WP01", "WP02")] == ["no %3Cdisk%3E", "unwanted"]
+    road("implement", "WP01", "--agent", "ada")
+    assert package(road, "WP01")["reason"] is None
+
+
 def test_subtasks_are_counted(road: Road) -> None:
     road.planned()
     assert package(road, "WP01")["subtasks"] is None

@@ -160,9 +160,11 @@ def test_a_state_without_rows_says_that_nothing_happened_lately(road: Road) -> N
 def test_what_is_ahead_is_shown(road: Road) -> None:
     road.planned()
     state = known(road)
-    conflict = {"lane": "lane-b", "others": ["lane-a"], "paths": ["a<b"], "kinds": {"a<b": "contents"}, "hint": "merge"}
+    kinds = {"a<b": "contents", "c": "binary"}
+    conflict = {"lane": "lane-b", "others": ["lane-a", "main"], "paths": list(kinds), "kinds": kinds, "hint": "merge"}
     state.forecast = Forecast(False, (conflict,))
-    assert "lane-b with lane-a in a%3Cb (contents) merge" in text(parsed(page((state,)).html))
+    told = "lane-b with lane-a and main in a%3Cb (contents), c (binary) merge"
+    assert told in text(parsed(page((state,)).html))
     state.forecast = Forecast(None, reason="Git is too old")
     assert "No forecast: Git is too old" in text(parsed(page((state,)).html))
 
@@ -224,7 +226,7 @@ def test_every_text_of_the_page_is_escaped_whatever_it_is(words: str) -> None:
                 "number": 1,
                 "packages": [
                     {
-                        **dict.fromkeys(("wp_id", "title", "agent", "reviewer", "lane_id", "spent"), "x"),
+                        **dict.fromkeys(("wp_id", "title", "agent", "reviewer", "lane_id", "spent", "reason"), "x"),
                         "waits_for": ["x"],
                         "depends_on": ["x"],
                         "subtasks": {"done": 1, "total": 2},
@@ -246,6 +248,23 @@ def test_every_text_of_the_page_is_escaped_whatever_it_is(words: str) -> None:
     hostile, harmless = drawn(words), drawn("harmless")
     assert skeleton(hostile) == skeleton(harmless)
     assert text(hostile).count(words) == text(harmless).count("harmless") > 30
+
+
+def test_what_has_no_shape_is_shown_by_its_number_whoever_forgot_it(road: Road) -> None:
+    road.planned()
+    lost = road.state
+    lost.fault = KittyError("LEDGER_DAMAGED", "a\u202eb\x00", "c\u2066d")
+    html = page((lost,)).html
+    assert "a\\u{202e}b\\u{0}" in html
+    assert "c\\u{2066}d" in html
+
+
+def test_the_history_of_one_work_package_has_an_end(road: Road) -> None:
+    road.planned()
+    road("note", "WP01", "first", "--agent", "ada")
+    state = known(road)
+    state.recent += state.recent[-1:] * 100
+    assert page((state,)).html.count("<time") == 40
 
 
 def test_hostile_words_of_people_are_inert_as_well(road: Road) -> None:
