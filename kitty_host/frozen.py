@@ -11,6 +11,9 @@ from attrs import field, frozen
 from kitty_host.bundle import unbundle
 from kitty_host.mission import Mission
 
+SHUT = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+"""The policy of a page that is text and nothing else."""
+
 
 @frozen
 class Submission:
@@ -225,9 +228,11 @@ class Rules:
 
 @frozen
 class Page:
-    """A rendered board."""
+    """A rendered board, whole: it needs nothing but itself, so that its policy can forbid everything else."""
 
     html: str
+    policy: str = SHUT
+    """The Content-Security-Policy that it shall be served with; unless it says otherwise, nothing runs and nothing is fetched."""
 
 
 class Transport(Protocol):

@@ -395,6 +395,9 @@ def kitty_charter_render(charter: Charter, mode: str) -> str | None:
 def kitty_board_page(states: tuple[State, ...]) -> Page | None:
     """The board as a web page, the same for `kitty board` and the hub.
 
+    It is served with the policy that it names, at an address below which `events` tells when there is a new one: links are relative. The
+    states have their `forecast` and their `recent` rows, and a `fault` in place of what could not be read.
+
     When: a browser asks for it.
     Wins: the first that answers.
     Failure: error.

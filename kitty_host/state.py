@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kitty_host.api import Finding
-from kitty_host.ledger.event import CONCLUDED, EXCEPTED, LANDED, STEP_ANSWERED, UNDONE, Other
+from kitty_host.ledger.event import CONCLUDED, EXCEPTED, LANDED, SPENT, STEP_ANSWERED, UNDONE, Event, Other
 from kitty_host.ledger.machine import (
     APPROVED,
     CANCELED,
@@ -26,7 +26,9 @@ from kitty_host.mission import Mission
 from kitty_host.packages import Package
 
 if TYPE_CHECKING:
-    from kitty_host.records import MissionType
+    from kitty_host.api import KittyError
+    from kitty_host.effort import Effort
+    from kitty_host.records import Forecast, MissionType
 
 # How much of the way a work package has behind it, in per cent.
 _WEIGHTS = {
@@ -57,7 +59,7 @@ class Progress(NamedTuple):
 class State:
     """What is known about one mission. Also what `kitty_next` and guards are given."""
 
-    __slots__ = ("agent", "gated", "mission", "result", "snapshot", "type")
+    __slots__ = ("agent", "fault", "forecast", "gated", "mission", "recent", "result", "snapshot", "type")
 
     def __init__(self, mission: Mission, snapshot: Snapshot, *, agent: str = "", result: str | None = None) -> None:
         self.mission = mission
@@ -71,6 +73,12 @@ class State:
         """Whether anybody provides gates, so that a landing needs an acceptance."""
         self.type: MissionType | None = None
         """The mission's type, where whoever loaded the state looked it up."""
+        self.forecast: Forecast | None = None
+        """Whether the lanes would land as they are. Nobody has asked unless whoever loads the state sets it."""
+        self.recent: tuple[Event, ...] = ()
+        """The last rows, for who shows what happened lately. None unless whoever loads the state sets them."""
+        self.fault: KittyError | None = None
+        """Why there is nothing in this state although there may be something in the mission: it could not be read."""
 
     @classmethod
     def load(cls, mission: Mission, *, agent: str = "", result: str | None = None) -> State:
@@ -104,7 +112,20 @@ class State:
 
     def exceptions(self) -> list[Other]:
         """Every exception from a gate that was ever granted, expired ones too, in the order of their rows."""
-        found = [row for row in self.snapshot.others.values() if row.kind == EXCEPTED]
+        return self._every(EXCEPTED)
+
+    def efforts(self) -> dict[str, Effort]:
+        """What was said to be spent, by work package, and in all under the empty id; nothing where nobody told."""
+        rows = self._every(SPENT)
+        if not rows:
+            return {}
+        from kitty_host.effort import add_up
+
+        return add_up(rows)
+
+    def _every(self, kind: str) -> list[Other]:
+        """All rows of a type of which every one counts."""
+        found = [row for row in self.snapshot.others.values() if row.kind == kind]
         return sorted(found, key=lambda row: (row.at, row.event_id))
 
     def answered(self, step: str) -> bool:

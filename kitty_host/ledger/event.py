@@ -24,6 +24,7 @@ UNDONE: Final = "MissionLandingUndone"
 ACCEPTED: Final = "CandidateAccepted"
 CONCLUDED: Final = "MissionConcluded"
 EXCEPTED: Final = "GateExceptionGranted"
+SPENT: Final = "EffortSpent"
 STEP_ISSUED: Final = "StepIssued"
 STEP_ANSWERED: Final = "StepAnswered"
 SEALED: Final = "LedgerSealed"
@@ -32,7 +33,7 @@ Actor = str | dict[str, str | None]
 Row = dict[str, Any]
 
 _ACTOR_KEYS = {"role", "profile", "tool", "model"}
-KEPT: Final = frozenset((EXCEPTED,))
+KEPT: Final = frozenset((EXCEPTED, SPENT))
 """Rows of which every one counts, and not only the latest of its type."""
 OTHER_TYPES: Final = frozenset(("RetrospectiveCaptured", "RetrospectiveCaptureFailed", "RetrospectiveSkipped"))
 SUBTASK: Final = frozenset((*LANES, GENESIS, "skipped", "not_applicable"))

@@ -93,6 +93,21 @@ class Ledger:
         """Every line as a record. Errors: `LEDGER_DAMAGED` with line and byte."""
         return decode_lines(self.lines(), self.live)
 
+    def recent(self, size: int = 1 << 18) -> tuple[Event, ...]:
+        """The rows in the last bytes, `size` of them, for showing what happened lately; what cannot be read is left out."""
+        if self._elsewhere is not None:
+            content = b"".join(line + b"\n" for line in self.lines())[-size - 1 :]
+        else:
+            with self._open_live() as stream:
+                content = _end_of(stream, size + 1) if stream is not None else b""
+        # With one byte more than is wanted it is seen whether the first line is whole.
+        lines = whole_lines(content)[len(content) > size :]
+        found: list[Event] = []
+        for line in lines:
+            with contextlib.suppress(ValueError, RecursionError):
+                found.append(decode(parse(line)))
+        return tuple(found)
+
     def snapshot(self) -> Snapshot:
         """What the rows add up to; of a long ledger only what is new is read. Errors: `LEDGER_DAMAGED` with line and byte."""
         if self._elsewhere is None:
@@ -449,6 +464,12 @@ def _plain_file(path: Path) -> Iterator[None]:
 
 def _lines_of(stream: BinaryIO | None, path: Path) -> list[bytes]:
     return [line for block in blocks(stream, path) for line in whole_lines(block.content)] if stream else []
+
+
+def _end_of(stream: BinaryIO, size: int) -> bytes:
+    length = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, length - size))
+    return stream.read(size)
 
 
 def _same_content(one: Path, other: Path) -> bool:

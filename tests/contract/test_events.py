@@ -43,6 +43,7 @@ OWN = {
     event.STEP_ANSWERED,
     event.CONCLUDED,
     event.SEALED,
+    event.SPENT,
     "MissionAdopted",
 }
 
@@ -190,6 +191,8 @@ def walk(project: Project) -> Path:
     place = kitty("implement WP01 --agent ada")["workspace_path"]
     project.commit("WP01.txt", where=Path(place))
     kitty("note WP01 so --agent ada")
+    kitty("effort WP01 --seconds 60 --tokens 100 --cost 0.25 --agent ada")
+    kitty("effort WP01 --tokens 100 --agent ada")
     kitty("submit WP01 --agent ada")
     kitty("review WP01 --claim --agent grace")
     kitty("review WP01 --reject --reason again --agent grace")

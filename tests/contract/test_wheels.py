@@ -101,6 +101,17 @@ def test_next_runs_without_the_retired_runtime(kitty: Callable[..., dict[str, An
 
 
 @pytest.mark.slow
+def test_the_board_is_drawn_by_what_is_in_the_wheel(environment: Path, tmp_path: Path) -> None:
+    """The template, the style and the script are files beside the code."""
+    script = "from kitty_runtime.page import page\nprint(page(()).html)"
+    python = [str(environment / "bin/python"), "-I", "-c", script]
+    done = subprocess.run(python, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "No mission is open." in done.stdout
+    assert "EventSource" in done.stdout
+    assert "prefers-color-scheme" in done.stdout
+
+
+@pytest.mark.slow
 def test_no_wheel_has_a_word_of_it(wheels: list[Path]) -> None:
     assert len(wheels) == 2
     for wheel in wheels:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from kitty_host.testing import Project, Result
+from kitty_host.testing import Project, Result, initialized, isolate
 
 SPEC = "# S\n\n## Goal\n\ng\n\n## Requirements\n\nr\n\n## Done when\n\nd\n"
 PLAN = "# P\n\n## Approach\n\na\n\n## Work packages\n\nw\n"
@@ -86,3 +87,14 @@ _ON_A_MISSION = {
 def walk(project: Project) -> Walk:
     """The road, walked from the repository's root."""
     return Walk(project)
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+    """A mission with two work packages and their lanes, for all tests of a module that only look at it."""
+    place = tmp_path_factory.mktemp("planned")
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(place, patch)
+        found = Walk(initialized(place / "project"))
+        found.plan()
+        yield found

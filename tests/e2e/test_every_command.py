@@ -11,7 +11,7 @@ from kitty_host.plugins import Plugins
 from kitty_host.testing import Project
 
 WORDS = {"wp": "WP01", "lane": "blocked", "status": "done", "ids": "T001", "action": "implement", "version": "1.0"}
-MORE = {"intake": ["plan.md"], "review": ["--claim"]}
+MORE = {"intake": ["plan.md"], "review": ["--claim"], "effort": ["--seconds", "1"]}
 WITHOUT_A_REPOSITORY = {
     "init": "makes one ready",
     "demo": "makes one of its own",

@@ -720,3 +720,20 @@ def test_checkpoints_at_once_all_succeed_and_each_holds_what_its_parent_held(
     contents = [set(ledger.lines_at(git, commit)) for commit in history]
     assert len(contents[0]) == 18 == len(acknowledged(tmp_path))
     assert all(later > earlier for later, earlier in itertools.pairwise(contents))
+
+
+def test_the_last_rows_are_read_from_the_end_and_are_whole(ledger: Ledger) -> None:
+    assert ledger.recent() == ()
+    known = appended(ledger, 5)
+    size = ledger.live.stat().st_size // 5
+    assert [one.event_id for one in ledger.recent()] == known
+    assert [one.event_id for one in ledger.recent(2 * size)] == known[-2:]
+    assert [one.event_id for one in ledger.recent(2 * size - 1)] == known[-1:], "half a line is none"
+    assert ledger.recent(size - 1) == ()
+
+
+def test_a_line_that_cannot_be_read_is_left_out_of_the_last_rows(ledger: Ledger) -> None:
+    known = appended(ledger, 2)
+    with ledger.live.open("ab") as stream:
+        stream.write(b'[]\n{"a": \n\n' + b"[" * 100_000 + b'\n{"torn')
+    assert [one.event_id for one in ledger.recent()] == known

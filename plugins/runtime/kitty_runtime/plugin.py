@@ -7,7 +7,7 @@ from kitty_host.api import Command, hookimpl
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kitty_host.records import Decision, State
+    from kitty_host.records import Decision, Page, State
 
 
 @hookimpl(trylast=True)
@@ -34,7 +34,9 @@ def kitty_commands() -> list[Command]:
         Command("reopen", "kitty_runtime.move:reopen", "Take an approved or finished work package up again."),
         Command("mark-status", "kitty_runtime.move:mark_status", "Say which subtasks are done."),
         Command("note", "kitty_runtime.move:note", "Note something about a work package."),
+        Command("effort", "kitty_runtime.effort:effort", "Tell what a work package took: time, tokens, cost."),
         Command("status", "kitty_runtime.status:status", "Show how far missions have come."),
+        Command("board", "kitty_runtime.board:board", "Show missions in a browser, live."),
         Command("demo", "kitty_runtime.demo:demo", "Watch a mission go from plan to landed commits."),
     ]
 
@@ -45,6 +47,14 @@ def kitty_mission_types() -> "list[Path]":
     from kitty_runtime.discovery import SHIPPED
 
     return sorted(SHIPPED.glob("*.yaml"))
+
+
+@hookimpl(trylast=True)
+def kitty_board_page(states: "tuple[State, ...]") -> "Page":
+    """The one rendering, for `kitty board` and whoever else serves a board."""
+    from kitty_runtime.page import page
+
+    return page(states)
 
 
 @hookimpl(trylast=True)

@@ -60,7 +60,7 @@ def test_a_hostile_title_is_one_harmless_line(road: Road) -> None:
     text = road.project.kitty("status").stdout
     assert "%1B" in text
     assert "\u202e" not in text
-    assert len(text.splitlines()) == 3
+    assert len(text.splitlines()) == 5
 
 
 def test_the_old_name_of_the_option_works_and_both_must_agree(road: Road) -> None:
@@ -84,7 +84,19 @@ print(*sys.modules)
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=road.project.root, capture_output=True, text=True, check=True
     )
-    heavy = {"attr", "cattrs", "ruamel.yaml", "importlib.metadata", "asyncio", "hashlib", "random", "msgspec", "shutil"}
+    heavy = {
+        "attr",
+        "cattrs",
+        "ruamel.yaml",
+        "importlib.metadata",
+        "asyncio",
+        "hashlib",
+        "random",
+        "msgspec",
+        "shutil",
+        "rich",
+        "decimal",
+    }
     assert heavy.isdisjoint(done.stdout.splitlines()[-1].split())
 
 
@@ -116,7 +128,7 @@ def foretold(road: Road, *arguments: str) -> Any:
 
 def added(road: Road) -> list[str]:
     """The lines that the forecast adds to the text."""
-    return road.project.kitty("status").stdout.splitlines()[3:]
+    return road.project.kitty("status").stdout.splitlines()[5:]
 
 
 def test_a_conflict_is_told_in_two_lines_with_its_way_out(road: Road, prophet: Prophet) -> None:
@@ -168,7 +180,7 @@ def test_a_forecast_that_fails_is_said_and_the_rest_is_shown(
     done = road.project.kitty("status", "--json")
     assert (done.exit_code, done.stderr.splitlines()) == (0, [said])
     assert done.json["missions"][0]["forecast"] is None
-    assert len(road.project.kitty("status").stdout.splitlines()) == 3
+    assert len(road.project.kitty("status").stdout.splitlines()) == 5
 
 
 def test_only_the_one_mission_that_is_open_and_has_lanes_is_asked_about(road: Road, prophet: Prophet) -> None:
