@@ -41,6 +41,11 @@ def note(text: str) -> None:
     click.echo(_visible(text), err=True)
 
 
+def shown(error: KittyError) -> dict[str, Any]:
+    """An error among other things that are shown."""
+    return {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details}
+
+
 def leave(error: BaseException, plugins: Plugins | None, as_json: bool) -> int:
     """Print an error and return the exit code it stands for. `KITTY_DEBUG=1` re-raises what nobody expected."""
     if isinstance(error, KittyError):

@@ -19,7 +19,7 @@ from kitty_host.ledger.event import envelope
 from kitty_host.mission import META, Mission, encode_meta, read_mission, reserve
 from kitty_host.plugins import missing
 from kitty_host.records import Brief
-from kitty_host.report import counted
+from kitty_host.report import counted, shown
 from kitty_host.state import mission_is_open
 from kitty_runtime import branches
 from kitty_runtime.discovery import mission_type, mission_types
@@ -190,9 +190,7 @@ def list_missions(call: Invocation) -> None:
     ]
     text = [f"{'open  ' if row['open'] else 'closed'}  {row['slug']}  {row['title']}" for row in rows]
     text += [f"{error}\n  {error.hint}" for error in call.damaged]
-    damaged = [
-        {"code": error.code, "message": error.message, "hint": error.hint, **error.details} for error in call.damaged
-    ]
+    damaged = [shown(error) for error in call.damaged]
     call.show(
         {"schema": "kitty.missions/1", "missions": rows, "damaged": damaged},
         "\n".join(text) or "No missions yet: kitty mission create SLUG",
@@ -216,10 +214,12 @@ def show(call: Invocation) -> None:
         "open": state.is_open,
         "findings": [finding._asdict() for finding in one.package_findings],
     }
-    shown = {**payload, "type": inert(one.type), "target": inert(one.target)}
+    described = {**payload, "type": inert(one.type), "target": inert(one.target)}
     call.show(
         payload,
-        "\n".join(f"{key:11} {shown[key]}" for key in ("slug", "mission_id", "title", "type", "target", "dir", "open")),
+        "\n".join(
+            f"{key:11} {described[key]}" for key in ("slug", "mission_id", "title", "type", "target", "dir", "open")
+        ),
     )
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
-from kitty_host.mission import Mission, find_missions
-from kitty_host.report import note
+from kitty_host.mission import Mission, damaged_missions, find_missions
+from kitty_host.report import note, shown
 from kitty_host.state import State
 from kitty_runtime.overview import foresee, overview
 
@@ -22,11 +23,16 @@ def status(call: Invocation, everything: bool, watch: bool) -> None:
     if watch and (call.json or not sys.stdout.isatty()):
         raise click.UsageError("--watch is for people: it needs a terminal", click.get_current_context())
     # Nothing there yet is an answer, unless a branch switch took the missions away.
-    empty = not call.missions and not any((call.repo.state / "ledger").glob("*.jsonl"))
+    empty = not call.missions and not call.damaged and not any((call.repo.state / "ledger").glob("*.jsonl"))
     everything = everything or (empty and not (call.selector or call.feature))
-    rows = _rows(call, call.missions if everything else [call.mission], with_forecast=not everything)
+    if everything:
+        rows, damaged = _every_row(call)
+    else:
+        rows, damaged = _rows(call, [call.mission], with_forecast=True), []
+    for error in damaged:
+        note(f"{error}\n  {error.hint}")
     if call.json:
-        call.show({"schema": "kitty.status/1", "missions": rows})
+        call.show({"schema": "kitty.status/1", "missions": rows, "damaged": [shown(error) for error in damaged]})
         return
     from kitty_runtime import terminal
 
@@ -34,12 +40,22 @@ def status(call: Invocation, everything: bool, watch: bool) -> None:
         # Missions remember what they have read.
         terminal.watch(
             call.repo,
-            lambda: _rows(
-                call, find_missions(call.repo) if everything else [call.mission.refresh()], with_forecast=not everything
-            ),
+            lambda: _every_row(call)[0] if everything else _rows(call, [call.mission.refresh()], with_forecast=True),
         )
     else:
         terminal.show(rows)
+
+
+def _every_row(call: Invocation) -> tuple[list[dict[str, Any]], list[KittyError]]:
+    """All missions that can be read, and why the others cannot."""
+    rows: list[dict[str, Any]] = []
+    damaged = damaged_missions(call.repo)
+    for mission in find_missions(call.repo):
+        try:
+            rows += _rows(call, [mission], with_forecast=False)
+        except KittyError as error:
+            damaged.append(error)
+    return rows, damaged
 
 
 def _rows(call: Invocation, missions: list[Mission], *, with_forecast: bool) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -198,3 +199,24 @@ def test_only_the_one_mission_that_is_open_and_has_lanes_is_asked_about(road: Ro
     assert foretold(road, "--all") is None
     road("cancel", "WP01", "--reason", "no")
     assert not asked(), "it is closed"
+
+
+def test_a_damaged_mission_hides_no_other(road: Road) -> None:
+    road.planned()
+    slug = road.mission.slug
+    for name, file in (("other", "meta.json"), ("third", "status.events.jsonl")):
+        place = road.root / road("mission", "create", name)["dir"]
+        (place / file).write_text("{\n")
+        if file != "meta.json":
+            (
+                road.root / ".git/kitty/ledger" / f"{json.loads((place / 'meta.json').read_text())['mission_id']}.jsonl"
+            ).unlink()
+    done = road.project.kitty("status", "--all", "--json")
+    assert [one["slug"] for one in done.json["missions"]] == [slug]
+    assert [one["code"] for one in done.json["damaged"]] == ["MISSION_DAMAGED", "LEDGER_DAMAGED"]
+    assert "MISSION_DAMAGED: " in done.stderr
+    assert road("status", "--mission", slug)["missions"][0]["slug"] == slug
+    assert road("next", "--mission", slug, "--agent", "ada")["kind"] == "query"
+    road.refuses("MISSION_DAMAGED", "status")
+    said = road("next", "--agent", "ada")
+    assert (said["kind"], said["reason"].partition(":")[0]) == ("blocked", "MISSION_DAMAGED")
