@@ -93,7 +93,7 @@ def test_next_runs_without_the_retired_runtime(kitty: Callable[..., dict[str, An
     plugins = kitty("plugins", "list")
     assert {one["name"] for one in plugins["plugins"]} == {"host", "runtime"}
     assert plugins["faults"] == []
-    kitty("init")
+    assert ".claude/skills/kitty/SKILL.md" in kitty("init", "--agent", "claude")["created"]
     made = kitty("mission", "create", "search", "--target", "main")
     told = kitty("next")
     assert (told["mission_slug"], told["is_query"]) == (made["slug"], True)

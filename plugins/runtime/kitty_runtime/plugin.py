@@ -1,13 +1,15 @@
 """The manifest of kitty-runtime: from intent to approved work."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from kitty_host.api import Command, hookimpl
+from kitty_host.api import Command, Finding, hookimpl
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kitty_host.records import Decision, State
+    from kitty_host.repo import Repo
 
 
 @hookimpl(trylast=True)
@@ -53,3 +55,11 @@ def kitty_next(state: "State") -> "Decision":
     from kitty_runtime.decide import decide
 
     return decide(state)
+
+
+@hookimpl(trylast=True)
+def kitty_doctor(repo: "Repo") -> Iterable[Finding]:
+    """Instructions of agents that an earlier kitty wrote."""
+    from kitty_runtime.agents import look
+
+    return look(repo.root)
