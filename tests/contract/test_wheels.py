@@ -101,6 +101,18 @@ def test_next_runs_without_the_retired_runtime(kitty: Callable[..., dict[str, An
 
 
 @pytest.mark.slow
+def test_without_its_extra_the_server_for_agents_says_what_to_install(
+    kitty: Callable[..., dict[str, Any]], environment: Path, tmp_path: Path
+) -> None:
+    kitty("init")
+    command = [str(environment / "bin/kitty"), "-C", str(tmp_path / "repository"), "mcp"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("EXTRA_MISSING: kitty mcp needs the package mcp")
+    assert "pip install 'kitty-runtime[mcp]'" in done.stderr
+
+
+@pytest.mark.slow
 def test_no_wheel_has_a_word_of_it(wheels: list[Path]) -> None:
     assert len(wheels) == 2
     for wheel in wheels:

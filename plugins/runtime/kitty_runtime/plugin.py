@@ -37,6 +37,7 @@ def kitty_commands() -> list[Command]:
         Command("mark-status", "kitty_runtime.move:mark_status", "Say which subtasks are done."),
         Command("note", "kitty_runtime.move:note", "Note something about a work package."),
         Command("status", "kitty_runtime.status:status", "Show how far missions have come."),
+        Command("mcp", "kitty_runtime.mcp:mcp", "Serve an agent over MCP, on standard input and output."),
         Command("demo", "kitty_runtime.demo:demo", "Watch a mission go from plan to landed commits."),
     ]
 
