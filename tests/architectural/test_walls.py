@@ -28,6 +28,7 @@ PROCESSES = {
     "kitty_host/git.py": "runs Git for everybody",
     "plugins/charter/kitty_charter/suite.py": "runs the commands that are gates, each in a session that is ended with it",
     "plugins/charter/kitty_charter/introspect.py": "asks the interpreter of the project, which is not kitty's",
+    "plugins/runtime/kitty_runtime/mcp.py": "runs kitty's own commands, which a client can interrupt",
     "kitty_host/testing.py": "fixtures run kitty as a user would, and plain Git to compare with",
 }
 FILES = {"kitty_host/files.py": "owns every rename, link and lock"}
@@ -82,7 +83,9 @@ def starts_processes(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
         ):
             yield line, name
     for line, name in attributes(tree):
-        if re.match(r"os\.(system|popen|exec|spawn|posix_spawn|fork)|asyncio\.create_subprocess", name):
+        if re.match(
+            r"os\.(system|popen|exec|spawn|posix_spawn|fork)|asyncio\.create_subprocess|anyio\.(open|run)_process", name
+        ):
             yield line, name
 
 
@@ -214,6 +217,7 @@ WALLS = {
             "calls os.posix_spawn": "from os import posix_spawn\n",
             "uses multiprocessing": "import multiprocessing\n",
             "uses asyncio": "import asyncio\nasyncio.create_subprocess_exec('git')\n",
+            "uses anyio": "import anyio\nanyio.open_process(['git'])\n",
         },
         "import os\nos.getpid()\nmission.repo.git.run('status')\n",
     ),

@@ -93,7 +93,7 @@ def test_next_runs_without_the_retired_runtime(kitty: Callable[..., dict[str, An
     plugins = kitty("plugins", "list")
     assert {one["name"] for one in plugins["plugins"]} == {"host", "runtime"}
     assert plugins["faults"] == []
-    kitty("init")
+    assert ".claude/skills/kitty/SKILL.md" in kitty("init", "--agent", "claude")["created"]
     made = kitty("mission", "create", "search", "--target", "main")
     told = kitty("next")
     assert (told["mission_slug"], told["is_query"]) == (made["slug"], True)
@@ -109,6 +109,18 @@ def test_the_board_is_drawn_by_what_is_in_the_wheel(environment: Path, tmp_path:
     assert "No mission is open." in done.stdout
     assert "EventSource" in done.stdout
     assert "prefers-color-scheme" in done.stdout
+
+
+@pytest.mark.slow
+def test_without_its_extra_the_server_for_agents_says_what_to_install(
+    kitty: Callable[..., dict[str, Any]], environment: Path, tmp_path: Path
+) -> None:
+    kitty("init")
+    command = [str(environment / "bin/kitty"), "-C", str(tmp_path / "repository"), "mcp"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("EXTRA_MISSING: kitty mcp needs the package mcp")
+    assert "pip install 'kitty-runtime[mcp]'" in done.stderr
 
 
 @pytest.mark.slow

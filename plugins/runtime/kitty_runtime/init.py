@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
+from attrs import frozen
 
 from kitty_host.command import Invocation, command
 from kitty_host.files import atomic_write
 from kitty_host.inert import inert
 from kitty_host.repo import CONFIG, MISSIONS, Repo
+from kitty_runtime.agents import SKILLS, Plan, renewed, require_known, unwanted, wanted
 
 _IGNORED = (".worktrees/", ".kittify/mission-brief.md", ".kittify/brief-source.yaml", ".kittify/sync/")
 _ATTRIBUTES = (f"{MISSIONS}/**/status.events.jsonl merge=union",)
 
 
+@frozen
+class Agents:
+    """The section `agents` of the configuration."""
+
+    available: tuple[str, ...] = ()
+
+
 @command("init")
-@click.option("--agent", "agents", multiple=True, metavar="NAME", help="An agent that works here; can be repeated.")
-def init(call: Invocation, agents: tuple[str, ...]) -> None:
+@click.option("--agent", "named", multiple=True, metavar="NAME", help="An agent that works here; can be repeated.")
+@click.option("--remove-agent", "removed", multiple=True, metavar="NAME", help="One that does not any more.")
+@click.option("--force", is_flag=True, help="Replace files of named agents that were edited; the old ones are kept.")
+def init(call: Invocation, named: tuple[str, ...], removed: tuple[str, ...], force: bool) -> None:
     """Make this repository ready for missions."""
     repo = call.place
-    created: list[str] = []
-    if not repo.initialized:
-        atomic_write(repo.root / CONFIG, _first_config(repo).encode())
-        created.append(CONFIG)
-    if agents:
-        known = list((repo.config.data.get("agents") or {}).get("available") or [])
-        wanted = list(dict.fromkeys([*known, *agents]))
-        if wanted != known:
-            repo.config.set("agents.available", wanted)
-            created += [] if created else [CONFIG]
+    recorded = list(repo.config.section("agents", Agents).available)
+    files = _files_of_agents(repo, recorded, named, removed, force)
+    remaining = [name for name in dict.fromkeys([*recorded, *named]) if name not in removed]
+    created = _configured(repo, None if remaining == recorded else remaining)
     keep = repo.missions_directory / ".gitkeep"
     if not repo.missions_directory.is_dir():
         atomic_write(keep, b"")
@@ -43,12 +49,63 @@ def init(call: Invocation, agents: tuple[str, ...]) -> None:
     ):
         created += _with_lines(attributes, _ATTRIBUTES)
     _record_canonical(repo)
-    files = " ".join(created)
-    if created:
-        text = "Made " + ", ".join(created) + f".\nCommit it: git add {files} && git commit -m 'Use kitty'"
-    else:
-        text = "Nothing to do: this repository is ready."
-    call.show({"schema": "kitty.init/1", "created": created}, text)
+    gone = [path for path, content in files.files.items() if content is None]
+    created += [path for path in files.files if path not in gone]
+    # Only what Git knows can be committed as removed.
+    changed = [*created, *(path for path in gone if _knows(repo, path))]
+    files.carry_out(repo.root)
+    call.show(
+        {"schema": "kitty.init/1", "created": created, "removed": gone, "kept": list(files.kept)},
+        _told(created, gone, files.kept, [path for path in changed if not _ignores(repo, path)]),
+    )
+
+
+def _configured(repo: Repo, agents: list[str] | None) -> list[str]:
+    """Write the configuration where there is none, and the agents where they are others now; the file's name if anything was written."""
+    missing = not repo.initialized
+    if missing:
+        atomic_write(repo.root / CONFIG, _first_config(repo).encode())
+    if agents is not None:
+        repo.config.set("agents.available", agents)
+    return [CONFIG] if missing or agents is not None else []
+
+
+def _files_of_agents(
+    repo: Repo, recorded: list[str], named: tuple[str, ...], removed: tuple[str, ...], force: bool
+) -> Plan:
+    """What becomes of the files of agents; where nobody is named, those that are there follow kitty.
+
+    Errors: `AGENT_UNKNOWN`, `AGENT_FILE_IN_THE_WAY`.
+    """
+    if force and not named:
+        raise click.UsageError("--force is for the agents that --agent names")
+    if set(named) & set(removed):
+        raise click.UsageError(f"{inert(min(set(named) & set(removed)))} is to be added and to be removed")
+    # One that nobody knows can have been recorded by another tool.
+    require_known([*named, *(name for name in removed if name not in recorded)])
+    if not named and not removed:
+        return renewed(repo.root)
+    with_them = wanted(repo.root, named, force=force)
+    without = unwanted(repo.root, [name for name in removed if name in SKILLS])
+    return Plan({**with_them.files, **without.files}, {**with_them.kept, **without.kept})
+
+
+def _told(created: list[str], gone: list[str], kept: Mapping[str, str], to_commit: list[str]) -> str:
+    lines = [f"Made {', '.join(created)}."] if created else []
+    lines += [f"Removed {', '.join(gone)}."] if gone else []
+    lines += [f"Left {path} as it is: {why}." for path, why in kept.items()]
+    if to_commit:
+        lines.append(f"Commit it: git add {' '.join(to_commit)} && git commit -m 'Use kitty'")
+    return "\n".join(lines) or "Nothing to do: this repository is ready."
+
+
+def _knows(repo: Repo, path: str) -> bool:
+    return repo.git.succeeds("ls-files", "--error-unmatch", "--", path)
+
+
+def _ignores(repo: Repo, path: str) -> bool:
+    """Whether `git add` would refuse it: many keep the directories of their agents to themselves."""
+    return repo.git.succeeds("check-ignore", "--quiet", "--", path)
 
 
 def _first_config(repo: Repo) -> str:

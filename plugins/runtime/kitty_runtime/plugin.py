@@ -1,13 +1,15 @@
 """The manifest of kitty-runtime: from intent to approved work."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from kitty_host.api import Command, hookimpl
+from kitty_host.api import Command, Finding, hookimpl
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kitty_host.records import Decision, Page, State
+    from kitty_host.repo import Repo
 
 
 @hookimpl(trylast=True)
@@ -37,6 +39,7 @@ def kitty_commands() -> list[Command]:
         Command("effort", "kitty_runtime.effort:effort", "Tell what a work package took: time, tokens, cost."),
         Command("status", "kitty_runtime.status:status", "Show how far missions have come."),
         Command("board", "kitty_runtime.board:board", "Show missions in a browser, live."),
+        Command("mcp", "kitty_runtime.mcp:mcp", "Serve an agent over MCP, on standard input and output."),
         Command("demo", "kitty_runtime.demo:demo", "Watch a mission go from plan to landed commits."),
     ]
 
@@ -63,3 +66,11 @@ def kitty_next(state: "State") -> "Decision":
     from kitty_runtime.decide import decide
 
     return decide(state)
+
+
+@hookimpl(trylast=True)
+def kitty_doctor(repo: "Repo") -> Iterable[Finding]:
+    """Instructions of agents that an earlier kitty wrote."""
+    from kitty_runtime.agents import look
+
+    return look(repo.root)

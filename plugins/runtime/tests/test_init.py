@@ -55,12 +55,12 @@ def test_an_agent_is_added_and_comments_stay(fresh: Project) -> None:
     fresh.kitty("init")
     config = fresh.root / ".kittify/config.yaml"
     config.write_text(config.read_text() + "# mine\n")
-    fresh.kitty("init", "--agent", "ada", "--agent", "grace")
-    fresh.kitty("init", "--agent", "ada")
+    fresh.kitty("init", "--agent", "claude", "--agent", "codex")
+    fresh.kitty("init", "--agent", "claude")
     text = config.read_text()
     assert "# mine" in text
     assert "# or squash" in text
-    assert text.count("ada") == 1
+    assert text.count("claude") == 1
 
 
 def test_from_a_sub_directory_it_goes_to_the_root(fresh: Project) -> None:
