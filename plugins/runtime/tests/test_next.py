@@ -210,3 +210,41 @@ def test_a_prompt_has_the_rules_or_says_that_they_are_missing(
     prompt = Path(answer(road, "success")["prompt_file"]).read_text()
     assert ("Tests first." in prompt) is not broken
     assert ("The rules of plugin rules are missing here" in prompt) is broken
+
+
+def test_what_another_tool_planned_goes_on_where_it_is(road: Road) -> None:
+    """Its artefacts have other headings; where work has begun, nobody is sent back to write them."""
+    road.planned(("WP01",), ("WP02",))
+    for name in ("spec.md", "plan.md", "tasks.md"):
+        road.write(name, "# Feature Specification\n\n### User Scenarios\n\n- one\n")
+    assert ask(road)["preview_step"] == "implement"
+    assert answer(road, "success")["mission_state"] == "implement"
+    road.package("WP03")
+    assert ask(road, "bob")["preview_step"] == "tasks"
+    road("implement", "WP01", "--agent", "ada")
+    assert ask(road)["wp_id"] == "WP01", "what is in one's hands comes first"
+
+
+def test_a_file_that_cannot_be_read_stops_nobody_who_has_other_work(road: Road) -> None:
+    road.planned(("WP01",), ("WP02",))
+    (road.mission.directory / "tasks/WP01-x.md").write_text("---\nowned_files: [\n")
+    assert ask(road)["wp_id"] == "WP02"
+    road("implement", "WP02", "--agent", "grace")
+    said = ask(road)
+    assert said["kind"] == "blocked"
+    assert "tasks/WP01-x.md" in said["guard_failures"][0]
+    assert said["guard_failures"][1:] == ["WP02 is in_progress with grace"]
+
+
+def test_a_mission_without_packages_is_over_when_its_last_step_is_answered(road: Road) -> None:
+    road("mission", "create", "demo", "--type", "plan")
+    for name in ("spec.md", "research.md", "plan.md"):
+        headings = ("Goal", "Requirements", "Done when", "Questions", "Findings", "Approach", "Work packages", "Risks")
+        road.write(name, "".join(f"## {heading}\n\ntext\n\n" for heading in headings))
+    assert ask(road)["preview_step"] == "review"
+    assert answer(road, "success")["action"] == "answer"
+    assert answer(road, "failed")["kind"] == "step", "a failure leaves it open"
+    said = answer(road, "success")
+    assert (said["kind"], said["reason"]) == ("terminal", "every step of the mission is done")
+    assert not road.state.is_open
+    assert ask(road)["kind"] == "terminal"
