@@ -153,7 +153,7 @@ def pictures(root: Path) -> None:
 
 def take(browser: Any, url: str, scheme: str) -> None:
     """One picture, with one card open."""
-    page = browser.new_page(color_scheme=scheme, viewport={"width": 1440, "height": 780})
+    page = browser.new_page(color_scheme=scheme, viewport={"width": 1400, "height": 740})
     page.goto(url)
     page.get_by_text("live", exact=True).wait_for()
     page.locator(".in_review summary").click()

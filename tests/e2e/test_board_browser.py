@@ -78,8 +78,10 @@ def serving(root: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     command = [sys.executable, "-m", "kitty_host", "board", "--no-open", "--json"]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield json.loads(process.stdout.readline())["url"], process
-        process.send_signal(signal.SIGINT)
+        try:
+            yield json.loads(process.stdout.readline())["url"], process
+        finally:
+            process.send_signal(signal.SIGINT)
     assert process.returncode == 0
 
 
@@ -88,8 +90,10 @@ def looking(browser: Browser, url: str) -> Iterator[Looker]:
     """A window that is new. There is nothing to complain of, and nobody else is asked, whatever is done in it."""
     context = browser.new_context(reduced_motion="reduce")
     made = Looker(url, context.new_page())
-    yield made
-    context.close()
+    try:
+        yield made
+    finally:
+        context.close()
     assert made.complaints == []
     assert {urlsplit(one).hostname for one in made.requests if not one.startswith("data:")} == {"127.0.0.1"}
 

@@ -191,4 +191,4 @@ def _words(lane: str) -> str:
 def _time(at: str) -> str:
     """To the minute; a time that is written in another way is shown as it is."""
     found = _TIME.fullmatch(at)
-    return f"{found[1]} {found[2]} UTC" if found else inert(at, prose=True)
+    return f"{found[1]} {found[2]}" if found else inert(at, prose=True)

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from kitty_host.api import KittyError
 from kitty_host.inert import inert, visible
-from kitty_host.ledger.machine import LANES
+from kitty_host.ledger.machine import BLOCKED, LANES
 from kitty_host.repo import Repo
 from kitty_host.report import show as report
 from kitty_runtime.overview import counted, spent
@@ -140,7 +140,7 @@ def _table(row: dict[str, Any], console: Console) -> Table:
     columns = ["wp", "status", "title"]
     columns += ["agent"] if any(one["agent"] for one in packages) else []
     columns += ["lane"] if wide and any(one["lane_id"] for one in packages) else []
-    columns += ["waits for"] if any(one["waits_for"] for one in packages) else []
+    columns += ["waits for"] if any(map(_waits_for, packages)) else []
     columns += ["effort"] if wide and any(one["effort"] for one in packages) else []
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("")  # the margin that the other lines have
@@ -162,9 +162,15 @@ def _cells(package: dict[str, Any]) -> dict[str, Text]:
         "title": Text(package["title"], "dim" if package["lane"] == "canceled" else ""),
         "agent": Text(f"{who}, {package['reviewer']} reviews" if package["reviewer"] else who),
         "lane": Text(inert(package["lane_id"] or "")),
-        "waits for": Text(", ".join(map(inert, package["waits_for"]))),
+        "waits for": Text(_waits_for(package)),
         "effort": Text(spent(package["effort"]) if package["effort"] else ""),
     }
+
+
+def _waits_for(package: dict[str, Any]) -> str:
+    """Other work packages, or whatever somebody said that it is blocked by."""
+    reason = package["reason"] if package["lane"] == BLOCKED else None
+    return ", ".join([*map(inert, package["waits_for"]), *([reason] if reason else [])])
 
 
 def _told(row: dict[str, Any]) -> Iterator[str]:

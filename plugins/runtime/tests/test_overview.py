@@ -49,6 +49,7 @@ def test_why_it_is_blocked_or_cancelled_is_told(road: Road) -> None:
     road("move", "WP01", "blocked", "--reason", "no <disk>", "--agent", "ada")
     road("cancel", "WP02", "--reason", "unwanted", "--agent", "ada")
     assert [package(road, one)["reason"] for one in ("WP01", "WP02")] == ["no %3Cdisk%3E", "unwanted"]
+    assert "no %3Cdisk%3E" in road.project.kitty("status").stdout
     road("implement", "WP01", "--agent", "ada")
     assert package(road, "WP01")["reason"] is None
 
