@@ -228,6 +228,7 @@ def test_a_prompt_comes_with_the_answer_and_a_very_long_one_is_cut(walk: Walk) -
             place.write_text("ü" * PROMPT)
             text = (await ask(client, "next"))["prompt"]
             assert text.startswith("ü" * (PROMPT // 2))
+            assert len(text.encode()) < PROMPT + 1000
             assert text.lstrip("ü").strip() == f"(Cut here; all of it: {place})"
             place.unlink()
             asked = await ask(client, "next")

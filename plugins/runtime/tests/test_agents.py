@@ -57,7 +57,7 @@ def available(project: Project) -> list[str]:
 
 @pytest.mark.parametrize("agent", FILES)
 def test_an_agent_is_given_one_file_and_nothing_else_is_touched(ready: Project, agent: str) -> None:
-    before = ready.snapshot()
+    before, home = ready.snapshot(), sorted(Path.home().rglob("*"))
     done = ready.kitty("init", "--agent", agent, "--json")
     assert done.json["created"] == [".kittify/config.yaml", FILES[agent]]
     assert files(ready) == {".kittify/config.yaml", FILES[agent]}
@@ -66,6 +66,7 @@ def test_an_agent_is_given_one_file_and_nothing_else_is_touched(ready: Project, 
     assert {path for path in new if not path.startswith("project/.git/")} == {
         f"project/{path}" for path in done.json["created"]
     }
+    assert sorted(Path.home().rglob("*")) == home
     assert available(ready) == [agent]
 
 
