@@ -15,6 +15,7 @@ from kitty_host.lanes import lane_ids
 from kitty_host.plugins import PluginFault
 from kitty_host.report import note
 from kitty_host.state import State
+from kitty_runtime.workspaces import missing_workspaces
 
 if TYPE_CHECKING:
     from kitty_host.ledger.event import Other
@@ -34,6 +35,8 @@ def status(call: Invocation, everything: bool) -> None:
     everything = everything or (empty and not (call.selector or call.feature))
     states = [State.load(mission) for mission in call.missions] if everything else [call.state()]
     rows = [_row(state) for state in states]
+    for row, state in zip(rows, states, strict=True):
+        row["findings"] += [finding._asdict() for finding in missing_workspaces(call.plugins, state)]
     if not everything and states[0].is_open and any(package["lane_id"] for package in rows[0]["packages"]):
         rows[0]["forecast"] = _forecast(call, states[0])
     call.show(
