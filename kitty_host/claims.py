@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kitty_host.api import KittyError
-from kitty_host.files import lock, remove, rename, sync_directory, sync_file
+from kitty_host.files import disk_errors, lock, remove, rename, sync_directory, sync_file
 from kitty_host.ledger.machine import BLOCKED, CLAIMED, IN_PROGRESS
 
 if TYPE_CHECKING:
@@ -85,10 +85,19 @@ class Claim:
 
 @contextlib.contextmanager
 def pending(mission: Mission, wp_id: str) -> Iterator[Claim]:
-    """The record of a claim that is about to be made; it stays unless the claim says that it is over. Errors: `LOCK_HELD`."""
+    """The record of a claim that is about to be made; it stays unless the claim says that it is over. Errors: `LOCK_HELD`,
+    `DISK_FULL`, `READ_ONLY`.
+    """
     path = _directory(mission) / wp_id
     with lock(path, wait_seconds=60, purpose=f"the claim of {wp_id}") as descriptor:
-        claim = Claim(path, descriptor)
+        try:
+            with disk_errors(path):
+                claim = Claim(path, descriptor)
+        except KittyError:
+            if not path.stat().st_size:
+                remove(path)
+                _tidy(path)
+            raise
         _held[path] = claim
         try:
             yield claim
