@@ -59,7 +59,7 @@ class Progress(NamedTuple):
 class State:
     """What is known about one mission. Also what `kitty_next` and guards are given."""
 
-    __slots__ = ("agent", "fault", "forecast", "gated", "mission", "recent", "result", "snapshot", "type")
+    __slots__ = ("agent", "fault", "forecast", "gated", "mission", "noticed", "recent", "result", "snapshot", "type")
 
     def __init__(self, mission: Mission, snapshot: Snapshot, *, agent: str = "", result: str | None = None) -> None:
         self.mission = mission
@@ -75,6 +75,8 @@ class State:
         """The mission's type, where whoever loaded the state looked it up."""
         self.forecast: Forecast | None = None
         """Whether the lanes would land as they are. Nobody has asked unless whoever loads the state sets it."""
+        self.noticed: tuple[Finding, ...] = ()
+        """What whoever loads the state found out besides what its files say, such as claims without a worktree."""
         self.recent: tuple[Event, ...] = ()
         """The last rows, for who shows what happened lately. None unless whoever loads the state sets them."""
         self.fault: KittyError | None = None

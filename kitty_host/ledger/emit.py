@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kitty_host import claims
 from kitty_host.api import Finding, KittyError
 from kitty_host.ledger.event import (
     Annotation,
@@ -36,34 +37,54 @@ def emit(plugins: Plugins, mission: Mission, plan: Plan, *, sealed: bool = False
     """Append the rows that `plan` makes of the present state, and return them with ids and times.
 
     They are checked together and written as one; only a crash inside that write can leave the first of them without the others, and then
-    none was acknowledged. `sealed` adds a seal of all that is known then, these rows included.
+    none was acknowledged. `sealed` adds a seal of all that is known then, these rows included. Rows about claims that were left by commands
+    that were killed are written before them, and not returned; `plan` sees the state that they leave.
 
     Guards of plugins run before the status lock is taken, the host's own under it. Where the ledger moved in between, everything is asked
     once again; a second move gives `LOCK_HELD`. Errors: `TRANSITION_REFUSED` and whatever a guard or `plan` refuses with.
     """
     guarded = plugins.implements("kitty_emit_check")
     seen = None
-    for _ in range(2):
-        if guarded:
-            state = State.load(mission)
-            _refuse(_foreign_findings(plugins, state, plan(state)))
-            seen = state.last_event_id
-        with mission.ledger.locked():
-            state = State.load(mission)
-            if guarded and state.last_event_id != seen:
-                continue
-            rows = stamp(state, plan(state))
-            if not rows:
-                return []
-            _refuse(_findings(state, rows))
-            rows = _in_force(mission, state, rows)
-            if sealed:
-                rows += stamp(state, [_seal(mission, rows)], after=rows)
-            descriptor = mission.ledger.write(rows)
-        mission.ledger.settle(descriptor, rows)
-        announce(plugins, mission, rows)
-        return rows
+    with claims.left(mission) as left:
+        for _ in range(2):
+            if guarded:
+                state = State.load(mission)
+                then, mended = _with_claims_mended(state, left)
+                _refuse(_foreign_findings(plugins, state, [*mended, *plan(then)]))
+                seen = state.last_event_id
+            with mission.ledger.locked():
+                state = State.load(mission)
+                if guarded and state.last_event_id != seen:
+                    continue
+                then, mended = _with_claims_mended(state, left)
+                rows = stamp(then, plan(then))
+                if not rows:
+                    return []
+                _refuse(_findings(state, [*mended, *rows]))
+                rows = _in_force(mission, state, [*mended, *rows])
+                if sealed:
+                    rows += stamp(state, [_seal(mission, rows)], after=rows)
+                descriptor = mission.ledger.write(rows)
+            mission.ledger.settle(descriptor, rows)
+            claims.told(mission, left)
+            announce(plugins, mission, rows)
+            return rows[len(mended) :]
     raise KittyError("LOCK_HELD", f"the ledger of {mission.slug} moved twice while guards ran", "run it again")
+
+
+def foreseen(mission: Mission) -> State:
+    """The state that a plan would see now."""
+    with claims.left(mission) as left:
+        return _with_claims_mended(State.load(mission), left)[0]
+
+
+def _with_claims_mended(state: State, left: list[str]) -> tuple[State, list[Row]]:
+    """The state as it is once the ledger has been told of claims that were left, and the rows that tell it."""
+    mended = stamp(state, claims.rows_about(state, left)) if left else []
+    if not mended:
+        return state, []
+    found = reduce([*state.mission.ledger.events(), *map(decode, mended)])
+    return State(state.mission, found, agent=state.agent, result=state.result), mended
 
 
 def announce(plugins: Plugins, mission: Mission, rows: Iterable[Row]) -> None:

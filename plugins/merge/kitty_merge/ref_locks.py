@@ -1,18 +1,20 @@
-"""Ref locks that a `git update-ref` leaves behind when it is killed inside a transaction of kitty's.
+"""Ref locks that a Git leaves behind when it is killed inside a transaction of kitty's.
 
 A lock file says nothing about who made it. What is known: a landing holds the merge lock, and so does the Git that moves its refs, so that
 the dead one was the only one; its journal, or its intent, was written right before the transaction; that names every ref that it locks
 and what it writes into each lock; and Git takes all of them at once. A lock that fits is removed, one that is older is somebody
-else's, any other is named and left alone.
+else's, any other is named and left alone. A claim's record is to the making of a lane what intent, journal and merge lock are to a landing.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from kitty_host.claims import Claim
 from kitty_host.files import is_same, remove
 from kitty_host.git import GitError
 from kitty_host.holders import held
@@ -40,7 +42,41 @@ def release_removal(repo: Repo, begun: float) -> None:
         remove(repo.common / "packed-refs.new")
 
 
-def _release(repo: Repo, begun: float, taken: Iterable[tuple[Path, bytes]]) -> None:
+def release_claim(repo: Repo, claim: Claim, branch: str, commit: str, place: Path) -> None:
+    """The lock that a killed command left on the branch of a lane: it was making `place`, with the branch at `commit`, or merging there.
+
+    For whoever has taken over the claim's record: a Git of that command would hold it still. Errors: `LOCK_HELD`.
+    """
+    lock_file = repo.common / f"refs/heads/{branch}.lock"
+    if claim.since is None:
+        return
+    if claim.said:
+        release_dead(lock_file, place, claim.since)
+    else:
+        _release(repo, claim.since, [(lock_file, f"{commit}\n".encode())], within=math.inf)
+
+
+def release_dead(path: Path, place: Path, since: float) -> None:
+    """A lock that a Git left in a place that was being made, whatever is in it. Errors: `LOCK_HELD` unless nobody can be at work there.
+
+    Whoever made that place is dead, as for `release_claim`; but anybody may go there and work.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return
+    if status.st_mtime < since - _ROUNDED:
+        return
+    time.sleep(max(0.0, min(_PATIENCE, _PATIENCE - (time.time() - status.st_mtime))))
+    if not is_same(status, path):
+        return
+    refusal = held(path, place)
+    if refusal.details.get("pid") is not None or not Path("/proc/self").exists():
+        raise refusal
+    remove(path)
+
+
+def _release(repo: Repo, begun: float, taken: Iterable[tuple[Path, bytes]], *, within: float = _TAKEN_WITHIN) -> None:
     for path, content in taken:
         try:
             status = path.stat()
@@ -53,7 +89,7 @@ def _release(repo: Repo, begun: float, taken: Iterable[tuple[Path, bytes]]) -> N
             time.sleep(max(0.0, min(_PATIENCE, _PATIENCE - (time.time() - status.st_mtime))))
         if not is_same(status, path):
             continue
-        if not content.startswith(path.read_bytes()) or status.st_mtime > begun + _TAKEN_WITHIN:
+        if not content.startswith(path.read_bytes()) or status.st_mtime > begun + within:
             raise held(path, repo.root)
         remove(path)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kitty_host.api import KittyError
-from kitty_host.files import atomic_write, lock
+from kitty_host.claims import Claim, held
+from kitty_host.files import atomic_write, lock, remove
 from kitty_host.git import Git
 from kitty_host.lanes import PLANNING, plan_ref, require_lanes
 from kitty_host.ledger.event import LANDED, UNDONE
@@ -44,19 +45,30 @@ def allocate(package: Package, mission: Mission) -> Workspace:
     from kitty_host.worktrees import remove_half_made
 
     path = worktree_path(mission, lane.lane_id)
+    claim = held(mission, package.wp_id)
+    git = _git_of(mission, package)
     with lock(repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees", sign=True):
-        head = repo.git.commit_of(f"refs/heads/{lane.branch}")
+        head = git.commit_of(f"refs/heads/{lane.branch}")
         base = base_for(mission, lanes, package, needed)
+        start = head or _submitted_head(state, lane) or base
+        if claim is not None and claim.since is not None:
+            from kitty_merge.ref_locks import release_claim
+
+            release_claim(repo, claim, lane.branch, start, path)
         remove_half_made(repo, path)
         if head is None:
-            _add_worktree(package, repo.git, path, _submitted_head(state, lane) or base, new=lane.branch)
+            _add_worktree(package, git, path, start, new=lane.branch)
         elif not (path / ".git").exists():
-            _add_worktree(package, repo.git, path, lane.branch)
-        there = Git(path)
+            _add_worktree(package, git, path, lane.branch)
+        elif claim is not None and claim.said:
+            from kitty_merge.half_merged import give_up
+
+            give_up(mission, claim, path)
+        there = Git(path).keeping(claim.descriptor if claim else None)
         if not is_on_branch(path, lane.branch):
             raise _failed(package, f"{path} is not on {lane.branch}", f"run there: git switch {lane.branch}")
-        _bring_in(there, package, needed)
-        _catch_up(there, package, state, lane)
+        _bring_in(there, package, needed, claim)
+        _catch_up(there, package, state, lane, claim)
         env = environment(mission, lane.lane_id)
         _write_environment(repo.common, path, env)
     return Workspace(package.wp_id, lane.lane_id, lane.branch, path, base, there.out("rev-parse", "HEAD"), env)
@@ -73,7 +85,17 @@ def find(package: Package, mission: Mission) -> Workspace | None:
         return None
     path = worktree_path(mission, lane.lane_id)
     env = environment(mission, lane.lane_id)
-    return Workspace(package.wp_id, lane.lane_id, lane.branch, path if path.is_dir() else None, "", head, env)
+    there = path if _is_made(mission, path) else None
+    return Workspace(package.wp_id, lane.lane_id, lane.branch, there, "", head, env)
+
+
+def _is_made(mission: Mission, path: Path) -> bool:
+    """Whether there is a worktree that Git has finished; what it locks while it makes one it does not unlock when it is killed."""
+    try:
+        locked = (mission.repo.common / "worktrees" / path.name / "locked").read_text(encoding="utf-8")
+    except OSError:
+        locked = ""
+    return (path / ".git").exists() and locked.strip() != "initializing"
 
 
 class Stale(NamedTuple):
@@ -119,10 +141,14 @@ def base_for(mission: Mission, lanes: Lanes, package: Package, needed: list[str]
 
     Errors: `WORKTREE_ALLOC_FAILED` where dependencies do not merge.
     """
-    git = mission.repo.git
+    git = _git_of(mission, package)
     tops = [one for one in needed if not any(one != other and git.is_ancestor(one, other) for other in needed)]
     if not tops:
         return planning_base(mission, lanes)
+    ref = f"refs/kitty/{mission.mission_id}/base/{package.wp_id}"
+    known = git.commit_of(ref) if len(tops) > 1 else None
+    if known and _merged_in(git, known, len(tops)) == tops:
+        return known
     base = tops[0]
     for commit in tops[1:]:
         from kitty_merge import trees
@@ -134,8 +160,27 @@ def base_for(mission: Mission, lanes: Lanes, package: Package, needed: list[str]
             )
         base = git.commit_tree(tree, [base, commit], f"Base of {package.wp_id}: its approved dependencies\n")
     if len(tops) > 1:
-        git.run("update-ref", f"refs/kitty/{mission.mission_id}/base/{package.wp_id}", base)
+        if (claim := held(mission, package.wp_id)) is not None and claim.since is not None:
+            # Nobody writes it who has not got the claim's record, and Git inherits that: this is a dead one's.
+            remove(mission.repo.common / f"{ref}.lock")
+        git.run("update-ref", ref, base)
     return base
+
+
+def _merged_in(git: Git, commit: str, number: int) -> list[str]:
+    """What a base was made of, if it is one of so many."""
+    chain = git.lines("rev-list", "--first-parent", "--parents", f"--max-count={number}", commit)
+    return [
+        line.split()[0 if place == 0 else 2]
+        for place, line in enumerate(reversed(chain))
+        if place == 0 or line.count(" ") == 2
+    ]
+
+
+def _git_of(mission: Mission, package: Package) -> Git:
+    """One that holds the record of the claim, should it outlive kitty."""
+    claim = held(mission, package.wp_id)
+    return mission.repo.git.keeping(claim.descriptor if claim else None)
 
 
 def planning_base(mission: Mission, lanes: Lanes) -> str:
@@ -219,7 +264,7 @@ def _add_worktree(package: Package, git: Git, path: Path, start: str, *, new: st
         raise _failed(package, error.message, f"mend that and run: kitty implement {package.wp_id}") from error
 
 
-def _bring_in(there: Git, package: Package, needed: list[str]) -> None:
+def _bring_in(there: Git, package: Package, needed: list[str], claim: Claim | None) -> None:
     """Merge approved dependencies that the lane does not contain yet."""
     absent = [commit for commit in needed if not there.is_ancestor(commit, "HEAD")]
     if not absent:
@@ -227,6 +272,8 @@ def _bring_in(there: Git, package: Package, needed: list[str]) -> None:
     if there.records("status", "--porcelain", "-z", "--untracked-files=no"):
         raise _failed(package, "its worktree has uncommitted changes and lacks a dependency", "commit them first")
     for commit in absent:
+        if claim is not None:
+            claim.say(f"merge {commit}")
         try:
             there.run(
                 "merge", "--quiet", "--no-edit", "-m", f"Bring a dependency of {package.wp_id} into its lane", commit
@@ -238,7 +285,7 @@ def _bring_in(there: Git, package: Package, needed: list[str]) -> None:
             ) from error
 
 
-def _catch_up(there: Git, package: Package, state: State, lane: Lane) -> None:
+def _catch_up(there: Git, package: Package, state: State, lane: Lane, claim: Claim | None) -> None:
     """Put a lane that landed as part of one squashed commit on top of it.
 
     It shares no history with that commit, so that every correction would conflict with what it corrects. Its work is in there, so the merge
@@ -256,6 +303,8 @@ def _catch_up(there: Git, package: Package, state: State, lane: Lane) -> None:
         return
     message = f"Bring the landing of {package.wp_id} into its lane\n"
     commit = there.commit_tree(f"{stored['new']}^{{tree}}", [head, stored["new"]], message)
+    if claim is not None:
+        claim.say(f"merge {commit}")
     # Where somebody has begun to change what that would write, it is left to the merge.
     there.run("merge", "--quiet", "--ff-only", commit, ok=range(256))
 

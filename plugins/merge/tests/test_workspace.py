@@ -343,6 +343,9 @@ def test_a_worktree_whose_making_was_killed_is_made_again(yard: Yard) -> None:
     place = yard.root / ".git/worktrees" / path.name
     (place / "index").unlink()
     (place / "locked").write_text("initializing")
+    half = find(yard.mission.package("WP01"), yard.mission)
+    assert half is not None
+    assert half.path is None, "nobody is sent there"
     assert yard.start("WP01").path == path
     assert yard.project.git("status", "--porcelain", where=path) == ""
 

@@ -22,6 +22,7 @@ from kitty_host.state import State
 from kitty_runtime.overview import foresee
 from kitty_runtime.serve import ADDRESS, listen, new_token, serve
 from kitty_runtime.stamp import stamp
+from kitty_runtime.workspaces import missing_workspaces
 
 _DISPLAYS = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
 
@@ -87,6 +88,7 @@ def _complete(call: Invocation, state: State) -> None:
     try:
         if failed := foresee(call.plugins, state):
             state.forecast = Forecast(None, reason=failed)
+        state.noticed = tuple(missing_workspaces(call.plugins, state))
         state.recent = state.mission.ledger.recent()
     except KittyError as error:
         state.fault = error

@@ -12,22 +12,21 @@ from typing import Any
 import click
 
 from kitty_host.api import KittyError
+from kitty_host.claims import FAILED, Claim, pending
 from kitty_host.command import Invocation, command
 from kitty_host.governance import given, told
 from kitty_host.inert import inert
-from kitty_host.ledger.emit import emit
+from kitty_host.ledger.emit import emit, foreseen
 from kitty_host.ledger.event import Row, annotation
 from kitty_host.ledger.machine import BLOCKED, CLAIMED, IN_PROGRESS, PLANNED
 from kitty_host.packages import Package
-from kitty_host.records import Workspace
+from kitty_host.records import Rules, Workspace
 from kitty_host.state import State, dependencies_missing
 from kitty_runtime import branches
 from kitty_runtime.packages import implementer, occupied, refuse, row, same, way_on
 from kitty_runtime.prompts import hand_out
 from kitty_runtime.rules import rules_given
 from kitty_runtime.types import IMPLEMENT
-
-FAILED = "worktree_alloc_failed"
 
 
 @command("implement", mission=True, agent=True)
@@ -39,20 +38,12 @@ def implement(call: Invocation, wp: str, branch_strategy: str | None) -> None:
     actor = call.actor()
     branches.require_acknowledged(call, branch_strategy)
     rules = given(call.plugins, call.repo, "implement")
-    rows = emit(call.plugins, call.mission, lambda state: claim(state, package, actor, told(rules)))
-    governed, named = rules_given(call, package, rules, rows, CLAIMED, IN_PROGRESS)
-    try:
-        workspace: Workspace = call.plugins.required("kitty_workspace", package=package, mission=call.mission)
-    except Exception as error:
-        cause = (
-            f"{error.code}: {error.message}" if isinstance(error, KittyError) else f"{type(error).__name__}: {error}"
-        )
-        emit(
-            call.plugins,
-            call.mission,
-            lambda state: [_blocked(state, package, actor, cause)] if _is_mine(state, package, actor) else [],
-        )
-        raise
+    # What is refused now leaves no trace; whoever was faster meanwhile is met again under the lock.
+    claim(foreseen(call.mission), package, actor, {})
+    with pending(call.mission, package.wp_id) as record:
+        rows = _claimed(call, package, actor, rules, record)
+        governed, named = rules_given(call, package, rules, rows, CLAIMED, IN_PROGRESS)
+        workspace = _place(call, package, actor, record)
     where = str(workspace.path) if workspace.path else None
     prompt = hand_out(call, package, IMPLEMENT, workspace, rules)
     payload = {
@@ -77,6 +68,33 @@ def implement(call: Invocation, wp: str, branch_strategy: str | None) -> None:
         f"Then: {'commit, and ' if where else ''}kitty submit {package.wp_id}",
     ]
     call.show(payload, "\n".join(lines))
+
+
+def _claimed(call: Invocation, package: Package, actor: str, rules: Rules | None, record: Claim) -> list[Row]:
+    try:
+        return emit(call.plugins, call.mission, lambda state: claim(state, package, actor, told(rules)))
+    except KittyError:
+        record.refused()
+        raise
+
+
+def _place(call: Invocation, package: Package, actor: str, record: Claim) -> Workspace:
+    """Where to work, or the reason in the ledger why there is no such place."""
+    try:
+        workspace: Workspace = call.plugins.required("kitty_workspace", package=package, mission=call.mission)
+    except Exception as error:
+        cause = (
+            f"{error.code}: {error.message}" if isinstance(error, KittyError) else f"{type(error).__name__}: {error}"
+        )
+        emit(
+            call.plugins,
+            call.mission,
+            lambda state: [_blocked(state, package, actor, cause)] if _is_mine(state, package, actor) else [],
+        )
+        record.over(made=False)
+        raise
+    record.over(made=True)
+    return workspace
 
 
 def _blocked(state: State, package: Package, actor: str, cause: str) -> Row:

@@ -43,7 +43,9 @@ def overview(state: State) -> dict[str, Any]:
             "percent": progress.percent,
         },
         "effort": told_effort(efforts[""]) if efforts else None,
-        "findings": [finding._asdict() for finding in [*mission.ledger.findings(), *mission.package_findings]],
+        "findings": [
+            finding._asdict() for finding in [*mission.ledger.findings(), *mission.package_findings, *state.noticed]
+        ],
         "exceptions": [_exception(row) for row in state.exceptions()],
         "forecast": _forecast(state),
     }

@@ -13,6 +13,7 @@ from kitty_host.mission import Mission, damaged_missions, find_missions
 from kitty_host.report import note, shown
 from kitty_host.state import State
 from kitty_runtime.overview import foresee, overview
+from kitty_runtime.workspaces import missing_workspaces
 
 
 @command("status", mission=True)
@@ -62,7 +63,9 @@ def _rows(call: Invocation, missions: list[Mission], *, with_forecast: bool) -> 
     rows = []
     for mission in missions:
         state = State.load(mission)
-        if with_forecast and (failed := foresee(call.plugins, state)):
-            note(f"No forecast: {failed}")
+        if with_forecast:
+            state.noticed = tuple(missing_workspaces(call.plugins, state))
+            if failed := foresee(call.plugins, state):
+                note(f"No forecast: {failed}")
         rows.append(overview(state))
     return rows
