@@ -76,19 +76,21 @@ class Invocation:
 
         return select_mission(self.repo, self.feature if self.selector is None else self.selector, mission_is_open)
 
-    @cached_property
+    @property
     def missions(self) -> list[Mission]:
         """Every mission of the repository that can be read."""
-        from kitty_host.mission import find_missions
+        return self._read[0]
 
-        return find_missions(self.repo)
-
-    @cached_property
+    @property
     def damaged(self) -> list[KittyError]:
         """Why the other missions cannot be read."""
-        from kitty_host.mission import damaged_missions
+        return self._read[1]
 
-        return damaged_missions(self.repo)
+    @cached_property
+    def _read(self) -> tuple[list[Mission], list[KittyError]]:
+        from kitty_host.mission import read_missions
+
+        return read_missions(self.repo)
 
     def state(self, *, result: str | None = None) -> State:
         """The mission as it stands now."""

@@ -147,16 +147,12 @@ def encode_meta(meta: dict[str, Any]) -> bytes:
 
 
 def find_missions(repo: Repo) -> list[Mission]:
-    """Every mission of the canonical checkout that can be read, in order of slug; `damaged_missions` names the others."""
-    return _read_all(repo)[0]
+    """Every mission of the canonical checkout that can be read, in order of slug."""
+    return read_missions(repo)[0]
 
 
-def damaged_missions(repo: Repo) -> list[KittyError]:
-    """Why missions cannot be read, in order of slug; each has its `slug` and `path` in the details."""
-    return _read_all(repo)[1]
-
-
-def _read_all(repo: Repo) -> tuple[list[Mission], list[KittyError]]:
+def read_missions(repo: Repo) -> tuple[list[Mission], list[KittyError]]:
+    """Every mission, and why others cannot be read, with their `slug` and `path` in the details; each in order of slug."""
     missions: list[Mission] = []
     damaged: list[KittyError] = []
     for place in mission_directories(repo):
@@ -207,7 +203,7 @@ def select_mission(repo: Repo, selector: str | None, is_open: Callable[[Mission]
     Without a selector: the one whose lane worktree the invocation stands in, else the only open one. Errors: `MISSION_NOT_FOUND`,
     `MISSION_AMBIGUOUS_SELECTOR`, `MISSION_REQUIRED`, and `MISSION_DAMAGED` where the one that is meant, or may be, cannot be read.
     """
-    missions, damaged = _read_all(repo)
+    missions, damaged = read_missions(repo)
     if selector is None:
         found = [mission for mission in missions if lane_of_worktree(repo, mission)]
         if len(found) == 1:

@@ -131,6 +131,27 @@ def corpus(bench: Bench) -> Iterator[str]:
     parsing = process(sys.executable, "-c", _PARSE, root)
     cold = in_turn(everything, parsing, runs=min(bench.runs, 5), before=forget)
     yield at_most("kitty status --all, real missions, cold", "parsing the same front matters", 1.5, cold)
+    sevenfold = _repository(bench.scratch / "sevenfold", packages=0)
+    shutil.rmtree(sevenfold / "kitty-specs")
+    for number in range(_COPIES):
+        for mission in (bench.corpus / "kitty-specs").iterdir():
+            _copy_of(mission, sevenfold / "kitty-specs", number)
+    grown = in_turn(process(KITTY, "status", "--all", "--json", where=sevenfold), everything, runs=bench.runs)
+    yield at_most("kitty status --all, real missions seven times over, warm", "the same, once", _COPIES, grown)
+
+
+_COPIES = 7
+
+
+def _copy_of(mission: Path, place: Path, number: int) -> None:
+    """A real mission under another id and another name."""
+    meta = json.loads((mission / "meta.json").read_bytes())
+    ids = f"{meta['mission_id'][:6]}{number}{meta['mission_id'][7:]}"
+    copy = place / f"{mission.name.removesuffix(meta['mission_id'][:8])}{ids[:8]}"
+    shutil.copytree(mission, copy)
+    (copy / "meta.json").write_text(
+        json.dumps({**meta, "mission_id": ids, "slug": copy.name, "mission_slug": copy.name})
+    )
 
 
 def appends(bench: Bench) -> Iterator[str]:

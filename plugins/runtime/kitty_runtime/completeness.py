@@ -13,13 +13,14 @@ from kitty_host.mission import Mission
 from kitty_host.records import Part, Step
 from kitty_runtime.packages import outside
 
-_OPEN = re.compile(r"<!-- kitty: .*?-->", re.DOTALL)
+# Texts, compiled when they are used: a question about the next step seldom needs them.
+_OPEN = r"(?s)<!-- kitty: .*?-->"
 """Stands where something is still to be written. An artefact is complete when none is left and no heading is empty."""
-_QUESTION = re.compile(r"\[NEEDS CLARIFICATION(?::\s*(?P<question>[^\]]*))?\]", re.IGNORECASE)
-_FENCE = re.compile(r"^(?P<mark>`{3,}|~{3,}).*?^(?P=mark)[`~]*[ \t]*$", re.DOTALL | re.MULTILINE)
+_QUESTION = r"(?i)\[NEEDS CLARIFICATION(?::\s*(?P<question>[^\]]*))?\]"
+_FENCE = r"(?sm)^(?P<mark>`{3,}|~{3,}).*?^(?P=mark)[`~]*[ \t]*$"
 _ID = r"\**(?P<id>[A-Z]{1,5}-\d{1,4}[a-z]?)\**"
-_ROW = re.compile(rf"^\|\s*{_ID}\s*\|(?P<cells>.*)\|\s*$")
-_LISTED = re.compile(rf"^[-*]\s+{_ID}\**(?:\s*\((?P<status>[^)]*)\))?\s*[:.–—-]?\s*(?P<text>.*)$")
+_ROW = rf"^\|\s*{_ID}\s*\|(?P<cells>.*)\|\s*$"
+_LISTED = rf"^[-*]\s+{_ID}\**(?:\s*\((?P<status>[^)]*)\))?\s*[:.–—-]?\s*(?P<text>.*)$"
 REQUIREMENTS = "Requirements"
 SPEC = "spec.md"
 
@@ -48,7 +49,7 @@ def missing(mission: Mission, step: Step) -> list[str]:
     except OSError as error:
         return [f"{step.artifact} cannot be read: {error.strerror}"]
     lacking = [f"{step.artifact}: {inert(part.heading, prose=True)} is not written" for part in _unwritten(text, step)]
-    if not lacking and (mark := _OPEN.search(text)):
+    if not lacking and (mark := re.search(_OPEN, text)):
         lacking.append(f"{step.artifact}, line {_line(text, mark.start())}: `{inert(mark[0][5:60])}` is left")
     if not text.strip():
         lacking.append(f"{step.artifact} is empty")
@@ -73,7 +74,7 @@ def missing_tasks(mission: Mission, step: Step) -> list[str]:
         lacking += [f"{package.path}: depends on {inert(one)}, which does not exist" for one in unknown]
         lacking += [f"{package.path}: owns {inert(path)}, which is outside the repository" for path in outside(package)]
         text = (mission.directory / package.path).read_text(encoding="utf-8", errors="replace")
-        if _OPEN.search(text):
+        if re.search(_OPEN, text):
             lacking.append(f"{package.path}: a line `<!-- kitty: … -->` is left")
         lacking += _unclear(package.path, text)
     return lacking
@@ -126,7 +127,7 @@ def scaffold(mission: Mission, step: Step) -> str:
 
 
 def _unwritten(text: str, step: Step) -> list[Part]:
-    return [part for part in step.parts if not _OPEN.sub("", _section(text, part.heading)).strip()]
+    return [part for part in step.parts if not re.sub(_OPEN, "", _section(text, part.heading)).strip()]
 
 
 def _section(text: str, heading: str) -> str:
@@ -142,7 +143,7 @@ def _unclear(file: str, text: str) -> list[str]:
     plain = _plain(text)
     lacking = [
         f"{file}, line {_line(plain, found.start())}: to be clarified: {inert(found['question'] or '?', prose=True)}"
-        for found in _QUESTION.finditer(plain)
+        for found in re.finditer(_QUESTION, plain)
     ]
     if file == SPEC:
         found = _requirements(plain)
@@ -167,11 +168,11 @@ def _read_requirements(plain: str) -> Iterator[Requirement]:
             and "status" in (names := [one.casefold() for one in cells])
         ):
             status_at = names.index("status")
-        elif row := _ROW.match(line):
+        elif row := re.match(_ROW, line):
             cells = _cells(line)
             status = cells[status_at] if status_at is not None and status_at < len(cells) else ""
             yield Requirement(row["id"], status, cells[1] if len(cells) > 1 else "", first + number)
-        elif listed := _LISTED.match(line):
+        elif listed := re.match(_LISTED, line):
             yield Requirement(listed["id"], listed["status"] or "", listed["text"], first + number)
 
 
@@ -181,7 +182,7 @@ def _cells(line: str) -> list[str]:
 
 def _plain(text: str) -> str:
     """The text with its blocks of code blanked: what stands in one is quoted. Lines stay where they are."""
-    return _FENCE.sub(lambda found: "\n" * found[0].count("\n"), text)
+    return re.sub(_FENCE, lambda found: "\n" * found[0].count("\n"), text)
 
 
 def _line(text: str, at: int) -> int:

@@ -9,7 +9,7 @@ import click
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
-from kitty_host.mission import Mission, damaged_missions, find_missions
+from kitty_host.mission import Mission, read_missions
 from kitty_host.report import note, shown
 from kitty_host.state import State
 from kitty_runtime.overview import foresee, overview
@@ -24,10 +24,10 @@ def status(call: Invocation, everything: bool, watch: bool) -> None:
     if watch and (call.json or not sys.stdout.isatty()):
         raise click.UsageError("--watch is for people: it needs a terminal", click.get_current_context())
     # Nothing there yet is an answer, unless a branch switch took the missions away.
-    empty = not call.missions and not call.damaged and not any((call.repo.state / "ledger").glob("*.jsonl"))
-    everything = everything or (empty and not (call.selector or call.feature))
+    if not (everything or call.selector or call.feature):
+        everything = not call.missions and not call.damaged and not any((call.repo.state / "ledger").glob("*.jsonl"))
     if everything:
-        rows, damaged = _every_row(call)
+        rows, damaged = _every_row(call, call.missions, call.damaged)
     else:
         rows, damaged = _rows(call, [call.mission], with_forecast=True), []
     for error in damaged:
@@ -41,17 +41,23 @@ def status(call: Invocation, everything: bool, watch: bool) -> None:
         # Missions remember what they have read.
         terminal.watch(
             call.repo,
-            lambda: _every_row(call)[0] if everything else _rows(call, [call.mission.refresh()], with_forecast=True),
+            lambda: (
+                _every_row(call, *read_missions(call.repo))[0]
+                if everything
+                else _rows(call, [call.mission.refresh()], with_forecast=True)
+            ),
         )
     else:
         terminal.show(rows)
 
 
-def _every_row(call: Invocation) -> tuple[list[dict[str, Any]], list[KittyError]]:
+def _every_row(
+    call: Invocation, missions: list[Mission], damaged: list[KittyError]
+) -> tuple[list[dict[str, Any]], list[KittyError]]:
     """All missions that can be read, and why the others cannot."""
     rows: list[dict[str, Any]] = []
-    damaged = damaged_missions(call.repo)
-    for mission in find_missions(call.repo):
+    damaged = list(damaged)
+    for mission in missions:
         try:
             rows += _rows(call, [mission], with_forecast=False)
         except KittyError as error:

@@ -37,8 +37,8 @@ _TITLES: Final = {
     MERGE: "Land the mission",
 }
 _OWN: Final = frozenset((META, LEDGER, "status.json", "lanes.json"))
-_KEY = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
-_FILE = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*")
+_KEY = r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*"
+_FILE = r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*"
 
 Place = tuple[str | int, ...]
 """The way to a value, as keys and numbers."""
@@ -70,7 +70,7 @@ def _named_step(step: Step) -> Step:
 
 def faults(found: MissionType) -> Iterator[Fault]:
     """What is wrong with a type of which everything is said: the place, and one line."""
-    if not _KEY.fullmatch(found.key) or len(found.key) > 60:
+    if not re.fullmatch(_KEY, found.key) or len(found.key) > 60:
         yield (
             ("mission", "key"),
             f"{inert(found.key) or 'nothing'} is no key: lower-case letters, digits, single dashes",
@@ -94,7 +94,7 @@ def faults(found: MissionType) -> Iterator[Fault]:
 
 
 def _step_faults(step: Step) -> Iterator[Fault]:
-    if not _KEY.fullmatch(step.id) or len(step.id) > 60 or step.id in _NO_STEP:
+    if not re.fullmatch(_KEY, step.id) or len(step.id) > 60 or step.id in _NO_STEP:
         yield ("id",), f"{inert(step.id) or 'nothing'} is no name for a step"
     if step.action not in ACTIONS:
         yield ("action",), f"{inert(step.action)} is no action; there are: {', '.join(ACTIONS)}"
@@ -102,7 +102,7 @@ def _step_faults(step: Step) -> Iterator[Fault]:
         yield ("artifact",), f"the step {inert(step.id)} says nothing of the file that it makes"
     if step.artifact and step.action not in (WRITE, TASKS):
         yield ("artifact",), f"a step that is there to {inert(step.action)} makes no file"
-    if step.artifact and (not _FILE.fullmatch(step.artifact) or step.artifact.split("/")[0] in (*_OWN, "tasks")):
+    if step.artifact and (not re.fullmatch(_FILE, step.artifact) or step.artifact.split("/")[0] in (*_OWN, "tasks")):
         yield ("artifact",), f"{inert(step.artifact)} is no file that a step may make below a mission"
     headings = [part.heading.casefold() for part in step.parts]
     if len(set(headings)) < len(headings) or not all(map(_is_heading, headings)):
