@@ -462,3 +462,15 @@ def test_an_interrupt_ends_the_server_though_nobody_hangs_up(server: Server) -> 
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(timeout=60) == 130
     assert server.stdout.read() == b""
+
+
+def test_in_a_terminal_it_says_whom_it_waits_for(walk: Walk) -> None:
+    walk.plan()
+    ours, theirs = os.openpty()
+    os.write(ours, b"\x04")  # Ctrl-D, typed ahead
+    words = [sys.executable, "-m", "kitty_host", "-C", str(walk.project.root), "mcp"]
+    done = subprocess.run(words, stdin=theirs, capture_output=True, timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr.startswith(b"An agent is expected on standard input")
