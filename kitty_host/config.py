@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Section = TypeVar("Section")
 
 _NODES, _DEPTH = 50_000, 100
+_ODD = (b"&", b"\0", b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
+"""An anchor; another encoding; line breaks that only YAML knows."""
 _SCALARS = (int, str, bool, float)
 
 
@@ -122,7 +124,8 @@ def parse_yaml(text: bytes | str, path: Path, *, code: str) -> Any:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        _require_bounded(text)
+        if not _is_plainly_bounded(text):
+            _require_bounded(text)
         return _safe().load(text)
     # A tag that its value does not fit gives whatever the conversion gives, of which LookupError is one.
     except (YAMLError, ValueError, LookupError, OverflowError) as error:
@@ -155,6 +158,24 @@ def yaml_line(text: bytes | str, place: Sequence[str | int]) -> int:
 
 def _is_pair(value: Any) -> bool:
     return isinstance(value, tuple) and len(value) == 2
+
+
+def _is_plainly_bounded(text: bytes | str) -> bool:
+    """Whether a glance shows that a text stays small: nothing that can be repeated, and nothing that nests.
+
+    No value takes less than a byte. A level takes a bracket, a dash or a question mark, or a deeper indentation, at which a list may
+    stand beside its key.
+    """
+    content = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    if len(content) > _NODES or any(odd in content for odd in _ODD):
+        return False
+    brackets = content.count(b"[") + content.count(b"{")
+    lines = content.splitlines()
+    return brackets + max((_levels(line) for line in lines), default=0) < _DEPTH
+
+
+def _levels(line: bytes) -> int:
+    return 2 * (len(line) - len(line.lstrip()) + 1) + line.count(b"-") + line.count(b"?")
 
 
 def _require_bounded(text: bytes | str) -> None:

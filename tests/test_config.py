@@ -15,6 +15,7 @@ from attrs import field, frozen, validators
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kitty_host import config
 from kitty_host.api import KittyError
 from kitty_host.config import Config, structure
 
@@ -273,3 +274,33 @@ def test_what_is_plainly_right_is_what_cattrs_makes_of_it(data: dict[str, Any]) 
     config = Config(Path("c.yaml"), {"it": data})
     slow = answer(lambda: structure(data, Scalars, where="it", path=Path("c.yaml"), code="CONFIG_INVALID"))
     assert answer(lambda: config.section("it", Scalars)) == slow
+
+
+DEEP = st.one_of(
+    st.integers(90, 300).map(lambda depth: "[" * depth + "]" * depth),
+    st.integers(90, 300).map(lambda depth: "\n".join("[" for _ in range(depth)) + "]" * depth),
+    st.integers(90, 300).map(lambda depth: "- " * depth + "x"),
+    st.integers(90, 300).map(lambda depth: "-\t" * depth + "x"),
+    st.integers(90, 300).map(lambda depth: "? " * depth + "x"),
+    st.integers(45, 150).map(lambda depth: "\n".join(" " * level + "a:" for level in range(depth))),
+    st.integers(45, 150).map(
+        lambda depth: "\n".join("  " * level + "a:\n" + "  " * level + "- b:" for level in range(depth))
+    ),
+    st.integers(45, 150).map(lambda depth: "\x85".join(" " * level + "a:" for level in range(depth))),
+    st.text(alphabet="[]{}-?: \n\tab,&*\"'|>\x85\u2028", max_size=400),
+)
+
+
+@given(DEEP)
+def test_what_a_glance_lets_pass_is_within_bounds(text: str) -> None:
+    """The glance only saves the look at every value: whatever it lets pass, that look would have let pass."""
+    from ruamel.yaml.error import YAMLError
+
+    said = ""
+    if config._is_plainly_bounded(text):
+        try:
+            config._require_bounded(text)
+        except YAMLError as error:
+            said = str(error)
+    assert "nested deeper" not in said
+    assert "more than" not in said

@@ -45,7 +45,7 @@ def next_(call: Invocation, result: str | None) -> None:
             raise
         decision = _undecided(call, error, result)
     payload = {"schema": "kitty.next/1", **decision._asdict(), "progress": dict(decision.progress)}
-    call.show(payload, _told(call, decision, step))
+    call.show(payload, "" if call.json else _told(call, decision, step))
     if result is not None and decision.kind == "blocked":
         click.get_current_context().exit(1)
 
