@@ -99,7 +99,7 @@ class Mission:
         """The work package that a person or an agent named, in any form that a command prints. Errors: `WP_NOT_FOUND`."""
         wp_id = package_id(text, self.slug)
         for package in self.packages:
-            if package.wp_id == wp_id:
+            if package.wp_id == wp_id and self._is_ours(text):
                 return package
         ids = [package.wp_id for package in self.packages]
         raise KittyError(
@@ -112,6 +112,12 @@ class Mission:
             else "write its work packages first: kitty tasks",
             ids=ids,
         )
+
+    def _is_ours(self, text: str) -> bool:
+        """Whether what stands before a work package's id, if anything does, is this mission by one of its names."""
+        before = re.split(r"(?:^|/)wp\d+", text.strip(), maxsplit=1, flags=re.IGNORECASE)[0].split("/")
+        named = before[before.index("kitty-specs") + 1 :] if "kitty-specs" in before else before
+        return {*named} <= {"", "tasks", self.slug, self.human, self.mission_id, self.mid8}
 
     def save(self) -> None:
         """Write `meta.json`, sorted as spec-kitty sorts it."""

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from kitty_host.api import KittyError
 from kitty_host.lanes import branch_of, plan_ref
 from kitty_host.ledger.event import new_id, now
 from kitty_host.mission import Mission
@@ -45,9 +46,28 @@ def test_a_ledger_has_these_names(project: Project, mission: Mission) -> None:
     assert mission.ledger.lock_file == project.root / ".git" / "spec-kitty-locks" / f"{mission.slug}.status.lock"
 
 
-@pytest.mark.parametrize("form", ["WP01", "wp01", "{slug}/WP01", "WP01/T001", "{slug}/WP01/T001", "WP01-task.md"])
+# What names a work package in commands, file names, front matter, task lists and ledgers, of kitty and of spec-kitty.
+FORMS = (
+    *("WP01", "wp01", "Wp01", " WP01 ", "WP01-task.md", "WP01-a-longer-title", "tasks/WP01-task.md"),
+    *("WP01/T001", "WP01/T001a", "WP01/T005-sig", "WP01/T9999", "wp01/t001"),
+    *("{slug}/WP01", "{slug}/WP01/T001", "{human}/WP01", "{human}/wp01/T001", "{id}/WP01", "{mid8}/WP01/T001"),
+    *("kitty-specs/{slug}/tasks/WP01-task.md", "/somewhere/else/kitty-specs/{slug}/tasks/WP01-task.md"),
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_a_work_package_is_known_by_every_form_that_is_printed(mission: Mission, form: str) -> None:
-    assert mission.package(form.format(slug=mission.slug)).wp_id == "WP01"
+    names = {"slug": mission.slug, "human": mission.human, "id": mission.mission_id, "mid8": mission.mid8}
+    assert mission.package(form.format(**names)).wp_id == "WP01"
+
+
+@pytest.mark.parametrize(
+    "form", ["WP02", "WP1", "WP001", "nobody/WP01", "kitty-specs/nobody/tasks/WP01-task.md", "T001", "", "WP", "xWP01"]
+)
+def test_what_is_not_one_is_refused_with_those_that_are(mission: Mission, form: str) -> None:
+    with pytest.raises(KittyError, match="WP_NOT_FOUND") as refused:
+        mission.package(form)
+    assert refused.value.hint == "it has: WP01"
 
 
 def test_a_path_is_relative_with_slashes(mission: Mission) -> None:

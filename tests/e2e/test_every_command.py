@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import click
+import pytest
 
 from kitty_host.cli import Kitty
 from kitty_host.plugins import Plugins
@@ -47,12 +49,38 @@ def typed(name: str, command: click.Command) -> list[str]:
     return words + MORE.get(name, [])
 
 
-def test_where_nothing_is_initialized_every_command_refuses_and_writes_nothing(project: Project) -> None:
-    """Beside a repository that is, with what it would need if it went on."""
-    sibling = Project(project.root.parent / "sibling")
-    sibling.root.mkdir()
-    sibling.git("init", "--quiet", "-b", "main")
-    sibling.commit("plan.md", "# A plan\n")
+def beside(project: Project) -> Project:
+    """A repository beside an initialized one."""
+    return repository(project.root.parent / "sibling")
+
+
+def below(project: Project) -> Project:
+    """A repository in a directory of an initialized one."""
+    return repository(project.root / "vendor" / "inner")
+
+
+def no_repository(project: Project) -> Project:
+    """A directory beside an initialized one."""
+    place = Project(project.root.parent / "plain")
+    place.write("plan.md", "# A plan\n")
+    return place
+
+
+def repository(root: Path) -> Project:
+    root.mkdir(parents=True)
+    made = Project(root)
+    made.git("init", "--quiet", "-b", "main")
+    made.commit("plan.md", "# A plan\n")
+    return made
+
+
+@pytest.mark.parametrize("where", [beside, below, no_repository], ids=lambda one: one.__name__)
+def test_where_nothing_is_initialized_every_command_refuses_and_writes_nothing(
+    project: Project, where: Callable[[Project], Project]
+) -> None:
+    """With what it would need if it went on, and with an initialized repository near that it must not take for its own."""
+    project.mission("one", [{"work_package_id": "WP01"}])
+    here = where(project)
     found = commands()
     assert len(found) > 35
     assert WITHOUT_A_REPOSITORY.keys() < found.keys()
@@ -60,14 +88,41 @@ def test_where_nothing_is_initialized_every_command_refuses_and_writes_nothing(p
     told: dict[str, tuple[int, str]] = {}
     for name, command in found.items():
         if name not in WITHOUT_A_REPOSITORY:
-            done = sibling.kitty(*typed(name, command), "--json")
+            done = here.kitty(*typed(name, command), "--json")
             told[name] = (done.exit_code, str(done.json.get("code")))
             assert project.snapshot() == before, f"{name} wrote something"
             if told[name][1] == "SPEC_KITTY_REPO_NOT_INITIALIZED":
-                assert done.json["hint"] == f"run: kitty -C {sibling.root} init"
-                assert str(sibling.root) in done.json["message"]
+                assert f"-C {here.root} init" in done.json["hint"]
+                assert str(here.root) in done.json["message"]
     others = {name: said for name, said in told.items() if said != (1, "SPEC_KITTY_REPO_NOT_INITIALIZED")}
     assert others == {name: (1, "SYNC_DISABLED") for name in found if name.startswith("sync ")}
+
+
+def test_every_command_that_takes_an_id_takes_each_of_its_forms_and_names_the_ids_there_are(project: Project) -> None:
+    packages = [{"work_package_id": name, "subtasks": [], "owned_files": [f"{name}.txt"]} for name in ("WP01", "WP02")]
+    mission = project.mission("one", [{**packages[0], "subtasks": ["T001"]}, packages[1]])
+    assert project.kitty("finalize").exit_code == 0
+    found = {
+        name: command
+        for name, command in commands().items()
+        if any(isinstance(one, click.Argument) and one.name in ("wp", "ids") for one in command.params)
+    }
+    assert {"implement", "submit", "review", "move", "cancel", "reopen", "mark-status", "note"} < found.keys()
+    forms = ["WP01", "wp01", "WP01/T001", "WP01-task.md", *(f"{one}/WP01/T001" for one in (mission.slug, mission.mid8))]
+    before = project.snapshot()
+    for name, command in found.items():
+        for unknown in ("WP07", "nobody/WP01", "WP07/T001"):
+            done = project.kitty(
+                *(unknown if one in ("WP01", "T001") else one for one in typed(name, command)), "--json"
+            )
+            assert (done.exit_code, done.code) == (1, "WP_NOT_FOUND"), (name, unknown, done)
+            assert done.json["hint"] == "it has: WP01, WP02"
+    assert project.snapshot() == before
+    for name, command in found.items():
+        for form in forms:
+            done = project.kitty(*(form if one in ("WP01", "T001") else one for one in typed(name, command)), "--json")
+            assert done.json.get("code") != "WP_NOT_FOUND", (name, form, done)
+            assert "WP01" in done.stdout, (name, form, done)
 
 
 def test_the_old_name_of_the_option_works_wherever_the_new_one_does(project: Project) -> None:
@@ -77,7 +132,6 @@ def test_the_old_name_of_the_option_works_wherever_the_new_one_does(project: Pro
         name: command for name, command in commands().items() if any(one.name == "mission" for one in command.params)
     }
     assert len(found) > 20
-    project.write(".git/kitty/merge.lock", "")  # which `merge` takes before it asks for the mission
     before = project.snapshot()
     for name, command in found.items():
         [old] = [one for one in command.params if one.name == "feature"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from kitty_host.ledger.reduce import reduce
 from kitty_host.mission import read_mission
 from kitty_host.packages import read_packages
 from kitty_host.repo import Repo
+from kitty_host.state import State
 
 COMPARED = ("event_count", "last_event_id", "materialized_at", "summary", "mission_slug", "work_packages")
 
@@ -50,3 +52,35 @@ def test_its_work_packages_and_lanes_are_read_without_a_fault(path: Path, tmp_pa
     mission = read_mission(Repo(path.parents[2], tmp_path, path.parents[2]), path.parent)
     lanes = read_lanes(mission)
     assert lanes is None or {wp_id for lane in lanes.lanes for wp_id in lane.wp_ids}
+
+
+def test_every_id_that_occurs_names_its_work_package(path: Path, tmp_path: Path) -> None:
+    mission = read_mission(Repo(path.parents[2], tmp_path, path.parents[2]), path.parent)
+    known = {package.wp_id for package in mission.packages}
+    rows = [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+    told = {str(row["wp_id"]) for row in rows if row.get("wp_id")}
+    files = {one.name for one in (path.parent / "tasks").glob("WP*.md")}
+    listed = (path.parent / "tasks.md").read_text() if (path.parent / "tasks.md").exists() else ""
+    ids = [*told, *files, *re.findall(r"\bWP\d+\b", listed)]
+    ids += [f"{wp_id}/{one}" for package in mission.packages for wp_id in (package.wp_id,) for one in package.subtasks]
+    for text in ids:
+        found = re.match(r"WP\d+", text, re.IGNORECASE)
+        assert found, text
+        if found[0] in known:
+            for form in (text, text.lower(), f"{mission.slug}/{text}", f"{mission.mission_id}/{text}"):
+                assert mission.package(form).wp_id == found[0]
+
+
+def test_progress_is_what_spec_kitty_counts(path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    lines = path.read_bytes().split(b"\n")[:-1]
+    wanted = diary.reduce([json.loads(line) for line in lines]).to_dict()["summary"]
+    mission = read_mission(Repo(path.parents[2], tmp_path, path.parents[2]), path.parent)
+    state = State(mission, reduce(decode_lines(lines, path)))
+    found = state.progress()
+    # What has a file and no row yet is planned, for whoever looks.
+    unseeded = sum(state.lane(wp_id) == "genesis" for wp_id in state.wp_ids())
+    assert found.lanes == {**wanted, "planned": wanted["planned"] + unseeded}
+    assert found.total == sum(found.lanes.values()) - found.lanes["canceled"]
+    assert (found.done, found.approved) == (found.lanes["done"], found.lanes["done"] + found.lanes["approved"])
+    assert (found.percent == 100) == (found.total > 0 and found.done == found.total)

@@ -25,7 +25,7 @@ from kitty_merge.intent import Conflict, Intent
 from kitty_merge.journal import merge_lock, unfinished
 from kitty_merge.landing import rehearse
 from kitty_merge.receipt import landing_of, receipt, verify
-from kitty_merge.recovery import recover_for
+from kitty_merge.recovery import look_first, recover_for
 
 FOREIGN_STATE = (".kittify/merge-state.json", ".kittify/runtime/merge/*/state.json")
 
@@ -97,6 +97,7 @@ def merge(
 
 def _merge(call: Invocation, asked: Intent, dry_run: bool) -> None:
     _refuse_foreign_state(call)
+    look_first(call)
     with merge_lock(call.repo):
         if not dry_run:
             _finish_what_was_begun(call)

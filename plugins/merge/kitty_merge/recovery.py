@@ -33,6 +33,12 @@ def recover(repo: Repo) -> list[Recovered]:
         return found
 
 
+def look_first(call: Invocation) -> None:
+    """Look for the mission where nothing was begun, so that a name that is wrong takes no lock. Errors: as `Invocation.mission`."""
+    if not any(journals.directory(call.repo).glob("*")):
+        _ = call.mission
+
+
 def recover_for(call: Invocation) -> list[str]:
     """Finish or forget what a killed command has begun, before the mission is looked for: its files may be half there.
 

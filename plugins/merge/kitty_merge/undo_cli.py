@@ -10,12 +10,13 @@ from kitty_host.mission import Mission
 from kitty_merge import settlement
 from kitty_merge.intent import Intent
 from kitty_merge.journal import merge_lock, unfinished
-from kitty_merge.recovery import recover_for
+from kitty_merge.recovery import look_first, recover_for
 from kitty_merge.undo import Undone, finished, undo
 
 
 def take_back_landing(call: Invocation, *, dry_run: bool) -> None:
     """`kitty merge --undo`."""
+    look_first(call)
     with merge_lock(call.repo):
         if not dry_run:
             recover_for(call)
@@ -39,6 +40,7 @@ def take_back_landing(call: Invocation, *, dry_run: bool) -> None:
 
 def abort_landing(call: Invocation, *, dry_run: bool) -> None:
     """`kitty merge --abort`: of a landing everything as before, also where it has landed; an undo is over then, or was never made."""
+    look_first(call)
     with merge_lock(call.repo):
         if not dry_run:
             recover_for(call)

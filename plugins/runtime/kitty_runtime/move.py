@@ -92,7 +92,8 @@ def mark_status(call: Invocation, ids: tuple[str, ...], status: str) -> None:
 
 def _subtasks(call: Invocation, text: str) -> tuple[Package, list[str]]:
     owner, _, name = text.rpartition("/")
-    ids = {one.wp_id for one in call.mission.packages} & {package_id(owner.rpartition("/")[2])}
+    # `demo/T001` names no package, and `WP07/T001` one that has to be there.
+    ids = {call.mission.package(owner).wp_id} if package_id(owner.rpartition("/")[2]).startswith("WP") else set()
     by_subtask = {one.upper() for package in call.mission.packages for one in package.subtasks}
     found = [
         (package, one)
@@ -111,7 +112,7 @@ def _subtasks(call: Invocation, text: str) -> tuple[Package, list[str]]:
             f"there are: {', '.join(map(inert, sorted(by_subtask))) or 'none'}",
             ids=sorted(by_subtask),
         )
-    package = call.mission.package(name)
+    package = call.mission.package(text)
     if not package.subtasks:
         raise refuse(f"{package.wp_id} has no subtasks", f"list them in {package.path} under subtasks")
     return package, list(package.subtasks)

@@ -151,6 +151,25 @@ def test_a_subtask_is_the_one_of_the_package_that_is_named(road: Road) -> None:
     assert "no subtask" in road.refuses("TRANSITION_REFUSED", "mark-status", "WP01/T002", "--status", "done")
 
 
+@pytest.mark.parametrize("subtask", ["T001", "T01", "T0001", "T001a", "T005-sig", "T012-chain", "T004e"])
+def test_every_form_of_a_subtask_that_occurs_is_understood(road: Road, subtask: str) -> None:
+    road("mission", "create", "demo")
+    road.package("WP01", subtasks=(subtask, "T999"))
+    road.package("WP02", subtasks=(f"{{id: {subtask}, title: t, status: done}}",))
+    for form in (
+        f"WP01/{subtask}",
+        f"{road.mission.slug}/WP01/{subtask}",
+        f"wp01/{subtask.lower()}",
+        f"WP01-x.md/{subtask}",
+    ):
+        assert road("mark-status", form, "--status", "done")["subtasks"] == {"WP01": {subtask: "done"}}
+    assert road("mark-status", f"WP02/{subtask}", "--status", "done")["subtasks"] == {"WP02": {subtask: "done"}}
+    assert "no work package" in road.refuses("WP_NOT_FOUND", "mark-status", f"WP07/{subtask}", "--status", "done")
+    assert "no work package" in road.refuses(
+        "WP_NOT_FOUND", "mark-status", f"nobody/WP01/{subtask}", "--status", "done"
+    )
+
+
 def test_what_is_approved_is_a_commit(road: Road) -> None:
     road.planned()
     commit = road.approved()
