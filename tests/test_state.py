@@ -103,6 +103,16 @@ def test_every_step_of_the_way_is_progress(mission: Mission) -> None:
     assert (percents[0], percents[-1]) == (0, 100)
 
 
+def test_the_numbers_of_a_mission_with_something_in_every_lane(project: Project) -> None:
+    """By hand: 0 + 5 + 30 + 60 + 70 + 90 + 100 + 30 = 385 per cent of eight, which is 48; what is cancelled is none of them."""
+    names = [f"WP{number:02}" for number in range(1, 10)]
+    made = project.mission("every", [{"work_package_id": name} for name in names])
+    rows = [move(name, lane) for name, lane in zip(names, LANES, strict=True)]
+    assert state(made, *rows).progress() == (1, 2, 8, 48, dict.fromkeys(LANES, 1))
+    assert state(made, *rows, move("WP01", "done", 2)).progress()[:4] == (2, 3, 8, 60)
+    assert state(made, *rows, move("WP01", "canceled", 2)).progress()[:4] == (1, 2, 7, 55)
+
+
 lanes = st.lists(st.sampled_from(LANES), min_size=1, max_size=12)
 
 

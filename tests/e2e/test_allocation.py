@@ -94,6 +94,7 @@ def test_the_next_command_names_it_and_the_next_one_that_writes_blocks_it(walk: 
     named = findings(walk)["WORKSPACE_MISSING"]
     assert named["message"] == "WP01 is ada's and has no worktree here: kitty implement WP01 --agent ada"
     assert named["message"] in walk.project.kitty("status").stdout
+    assert named["message"] in walk.kitty("next", "--agent", "ada").json["notes"], "to whoever has it"
     assert steps(walk)[-1] == "in_progress", "a question mends nothing"
     walk.kitty("note", "WP02", "something", "--agent", "bob")
     last = rows(walk)[-1]

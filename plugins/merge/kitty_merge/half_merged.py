@@ -21,14 +21,13 @@ MERGE = "merge"
 _LOCKS = ("index.lock", "HEAD.lock", "ORIG_HEAD.lock")
 
 
-def give_up(mission: Mission, claim: Claim, path: Path) -> None:
+def give_up(mission: Mission, claim: Claim, path: Path, there: Git) -> None:
     """Nothing where nothing was being merged. Under the lock of the worktrees. Errors: `LOCK_HELD`."""
     commits = [line.partition(" ")[2] for line in claim.said if line.startswith(f"{MERGE} ")]
     if claim.since is None or not commits:
         return
     for name in _LOCKS:
         release_dead(git_directory(mission.repo, path) / name, path, claim.since)
-    there = Git(path).keeping(claim.descriptor)
     there.run("reset", "--quiet", ok=(0, 1))
     head = there.out("rev-parse", "HEAD")
     written = {path for commit in commits for path in _written(mission, head, commit)}

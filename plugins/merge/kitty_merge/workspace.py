@@ -46,7 +46,10 @@ def allocate(package: Package, mission: Mission) -> Workspace:
 
     path = worktree_path(mission, lane.lane_id)
     claim = held(mission, package.wp_id)
-    git = _git_of(mission, package)
+    env = environment(mission, lane.lane_id)
+    # The user's hooks run in these, and they are processes of the lane.
+    git = _git_of(mission, package).with_environment(**env)
+    there = Git(path).keeping(claim.descriptor if claim else None).with_environment(**env)
     with lock(repo.state / "worktrees.lock", wait_seconds=60, purpose="the worktrees", sign=True):
         head = git.commit_of(f"refs/heads/{lane.branch}")
         base = base_for(mission, lanes, package, needed)
@@ -63,13 +66,11 @@ def allocate(package: Package, mission: Mission) -> Workspace:
         elif claim is not None and claim.said:
             from kitty_merge.half_merged import give_up
 
-            give_up(mission, claim, path)
-        there = Git(path).keeping(claim.descriptor if claim else None)
+            give_up(mission, claim, path, there)
         if not is_on_branch(path, lane.branch):
             raise _failed(package, f"{path} is not on {lane.branch}", f"run there: git switch {lane.branch}")
         _bring_in(there, package, needed, claim)
         _catch_up(there, package, state, lane, claim)
-        env = environment(mission, lane.lane_id)
         _write_environment(repo.common, path, env)
     return Workspace(package.wp_id, lane.lane_id, lane.branch, path, base, there.out("rev-parse", "HEAD"), env)
 

@@ -14,7 +14,7 @@ import pytest
 from kitty_host import claims
 from kitty_host.api import KittyError
 from kitty_host.records import Workspace
-from kitty_merge.workspace import allocate, worktree_path
+from kitty_merge.workspace import DATABASE, allocate, worktree_path
 
 if TYPE_CHECKING:
     from conftest import Yard
@@ -99,3 +99,18 @@ def test_nothing_is_taken_from_who_works_there_now(yard: Yard, place: Path, comm
     assert "git commit" in refused.value.message
     assert committing.exists()
     assert (place / "one.txt").read_text() == "theirs\n"
+
+
+def test_the_hooks_that_run_in_a_lane_know_its_test_database(yard: Yard, place: Path) -> None:
+    """They are what kitty starts there; gates run on the merged result, in a worktree of nobody's lane."""
+    heard = yard.root.parent / "heard"
+    for name in ("post-checkout", "commit-msg"):
+        hook = yard.project.write(
+            f".git/hooks/{name}", f'#!/bin/sh\necho {name} "$SPEC_KITTY_TEST_DB_NAME" >>{heard}\n'
+        )
+        hook.chmod(0o755)
+    workspace = handed_out(yard)
+    assert heard.read_text().splitlines() == [f"commit-msg {workspace.env[DATABASE]}"]
+    yard.project.git("worktree", "remove", "--force", str(place))
+    handed_out(yard)
+    assert heard.read_text().splitlines()[1:] == [f"post-checkout {workspace.env[DATABASE]}"]

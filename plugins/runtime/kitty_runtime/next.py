@@ -39,7 +39,7 @@ def next_(call: Invocation, result: str | None) -> None:
         state = _state(call)
         decision = _ask(call, state) if result is None else _advance(call, result)
         step = state.type.named(decision.preview_step or decision.mission_state) if state.type else None
-        decision = _placed(call, decision, step)
+        decision = _noticed(call, state, _placed(call, decision, step))
     except KittyError as error:
         if error.code not in DAMAGE:
             raise
@@ -174,6 +174,16 @@ def _placed(call: Invocation, decision: Decision, step: Step | None) -> Decision
         return decision._replace(notes="; ".join(filter(None, [decision.notes, note])))
     workspace = call.plugins.first("kitty_find_workspace", package=package, mission=call.mission)
     return decision._replace(workspace_path=str(workspace.path) if workspace and workspace.path else None)
+
+
+def _noticed(call: Invocation, state: State, decision: Decision) -> Decision:
+    """A decision that waits for somebody, or hands out what one has already, says whose worktree is not here."""
+    if decision.kind != "blocked" and (decision.wp_id is None or decision.workspace_path):
+        return decision
+    from kitty_runtime.workspaces import missing_workspaces
+
+    missing = [one.message for one in missing_workspaces(call.plugins, state)]
+    return decision._replace(notes="; ".join([*filter(None, [decision.notes]), *missing]) or None)
 
 
 def _told(call: Invocation, decision: Decision, step: Step | None) -> str:
