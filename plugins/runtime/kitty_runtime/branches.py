@@ -67,6 +67,13 @@ def acknowledged(call: Invocation, target: str, given: str | None) -> dict[str, 
     return {"answer": answer, "branch": branch or "", "actor": call.actor(), "at": at}
 
 
+def unanswered(mission: Mission) -> bool:
+    """Whether a mission that will be a pull request would start on its target, or on no branch, with nobody having said so."""
+    if not mission.meta.get("pr_bound") or mission.meta.get("branch_strategy"):
+        return False
+    return mission.repo.current_branch() in (None, mission.target)
+
+
 def require_acknowledged(call: Invocation, given: str | None) -> None:
     """Before the first worktree: `pr_bound` can be set after a mission was created. Errors: `BRANCH_STRATEGY_REQUIRED`."""
     mission = call.mission

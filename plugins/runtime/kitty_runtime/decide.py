@@ -26,6 +26,7 @@ from kitty_host.ledger.machine import (
 from kitty_host.packages import Package
 from kitty_host.records import Decision, Step
 from kitty_host.state import State, dependencies_missing
+from kitty_runtime.branches import CONFIRMED, unanswered
 from kitty_runtime.completeness import missing, missing_tasks
 from kitty_runtime.packages import implementer, occupied, same
 from kitty_runtime.types import (
@@ -277,7 +278,8 @@ def action_of(step: Step) -> str:
 def _query(state: State, position: Position, issued: Other | None) -> Decision:
     started = run_id(state) is not None
     over = position.step.id == DONE
-    kind = "terminal" if over else "blocked" if position.obstacles else "query"
+    asked = _question(state, position)
+    kind = "terminal" if over else "blocked" if position.obstacles else "decision_required" if asked else "query"
     made = _decision(
         state,
         kind,
@@ -288,6 +290,7 @@ def _query(state: State, position: Position, issued: Other | None) -> Decision:
         guard_failures=position.obstacles,
         is_query=True,
         preview_step=position.step.id if kind == "query" else None,
+        **asked,
     )
     here = issued is not None and step_of(issued) == (position.step.id, position.wp_id)
     return _with_step(made, run_id(state), issued.event_id) if issued is not None and here else made
@@ -299,8 +302,24 @@ def _go(state: State, position: Position, notes: str | None = None) -> Decision:
     if position.obstacles:
         reason = "; ".join(position.obstacles)
         return _decision(state, "blocked", position.step.id, None, reason=reason, guard_failures=position.obstacles)
-    action = action_of(position.step)
-    return _decision(state, "step", position.step.id, position.wp_id, action=action, notes=notes)
+    asked = _question(state, position)
+    kind = "decision_required" if asked else "step"
+    action = None if asked else action_of(position.step)
+    return _decision(state, kind, position.step.id, position.wp_id, action=action, notes=notes, **asked)
+
+
+def _question(state: State, position: Position) -> dict[str, Any]:
+    """What somebody has to say before the first worktree of a mission that will be a pull request; nothing where nobody has to."""
+    if position.step.action != IMPLEMENT or position.wp_id is None or not unanswered(state.mission):
+        return {}
+    target = inert(state.mission.target)
+    return {
+        "question": f"This mission will be a pull request, and nobody has said that work may start on its target, {target}. May it?",
+        "options": (
+            f"kitty implement {position.wp_id} --branch-strategy {CONFIRMED}",
+            "git switch -c BRANCH",
+        ),
+    }
 
 
 def _ended(state: State) -> str:

@@ -194,6 +194,8 @@ def _told(call: Invocation, decision: Decision, step: Step | None) -> str:
         f"{kind}: {'nothing can be done now' if listed else decision.reason or inert(about, prose=True)}"
     ]
     lines += [f"  {failure}" for failure in decision.guard_failures if failure != decision.reason]
+    if decision.question:
+        lines += [f"  {decision.question}", *(f"  either: {option}" for option in decision.options)]
     if decision.kind in ("step", "query") and step is not None:
         from kitty_runtime.prompts import way
 

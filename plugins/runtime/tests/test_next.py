@@ -248,3 +248,21 @@ def test_a_mission_without_packages_is_over_when_its_last_step_is_answered(road:
     assert (said["kind"], said["reason"]) == ("terminal", "every step of the mission is done")
     assert not road.state.is_open
     assert ask(road)["kind"] == "terminal"
+
+
+def test_a_mission_that_will_be_a_pull_request_asks_before_work_starts_on_its_target(road: Road) -> None:
+    road.planned()
+    meta = road.mission.directory / "meta.json"
+    meta.write_text(meta.read_text().replace('"slug"', '"pr_bound": true, "slug"', 1))
+    said = ask(road)
+    assert (said["kind"], said["preview_step"]) == ("decision_required", None)
+    assert "target, main" in said["question"]
+    assert answer(road, "success")["kind"] == "decision_required"
+    assert said["options"][0] in road.project.kitty("next", "--agent", "ada").stdout
+    road.project.git("switch", "--quiet", "-c", "feature")
+    assert ask(road)["kind"] == "query", "on a branch of its own nobody has to be asked"
+    road.project.git("switch", "--quiet", "main")
+    _, *typed = said["options"][0].split()
+    road(*typed, "--agent", "ada")
+    assert ask(road)["wp_id"] == "WP01"
+    assert road.mission.meta["branch_strategy"]["actor"] == "ada"
