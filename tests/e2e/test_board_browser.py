@@ -151,6 +151,7 @@ def test_it_shows_what_happens_without_being_loaded_again(walk: Walk, looker: Lo
     assert looker.page.evaluate("window.mark") == "same page"
 
 
+@pytest.mark.slow
 def test_what_one_looked_at_stays_as_it_was(walk: Walk, looker: Looker, elsewhere: Elsewhere) -> None:
     walk.plan()
     looker.page.set_viewport_size({"width": 500, "height": 300})
@@ -165,6 +166,7 @@ def test_what_one_looked_at_stays_as_it_was(walk: Walk, looker: Looker, elsewher
     assert looker.page.evaluate("window.scrollY") == 120
 
 
+@pytest.mark.slow
 def test_without_its_script_it_is_a_page_like_any_other(walk: Walk, looker: Looker, browser: Browser) -> None:
     walk.plan()
     looker.look()
@@ -180,6 +182,7 @@ def test_without_its_script_it_is_a_page_like_any_other(walk: Walk, looker: Look
     context.close()
 
 
+@pytest.mark.slow
 def test_it_says_so_when_the_server_has_gone(walk: Walk, browser: Browser) -> None:
     walk.plan()
     with contextlib.suppress(AssertionError), serving(walk.project.root) as (url, process):
@@ -196,6 +199,7 @@ def test_it_says_so_when_the_server_has_gone(walk: Walk, browser: Browser) -> No
 # A keyboard is enough
 
 
+@pytest.mark.slow
 def test_everything_is_reached_by_tab_in_order(planned: Walk, reader: Looker) -> None:
     reached = []
     for _ in range(9):
@@ -211,6 +215,7 @@ def test_everything_is_reached_by_tab_in_order(planned: Walk, reader: Looker) ->
     assert shadow == "solid", "it is seen where one is"
 
 
+@pytest.mark.slow
 def test_one_can_skip_what_is_the_same_on_every_page(reader: Looker) -> None:
     reader.page.keyboard.press("Tab")
     reader.page.keyboard.press("Enter")
@@ -218,6 +223,7 @@ def test_one_can_skip_what_is_the_same_on_every_page(reader: Looker) -> None:
     expect(reader.page.locator("h2 a")).to_be_focused()
 
 
+@pytest.mark.slow
 def test_arrows_go_from_card_to_card(walk: Walk, looker: Looker) -> None:
     walk.plan()
     walk.implement("WP01")
@@ -239,6 +245,7 @@ def test_arrows_go_from_card_to_card(walk: Walk, looker: Looker) -> None:
     expect(looker.card("WP01")).to_be_focused()
 
 
+@pytest.mark.slow
 def test_arrows_go_up_and_down_a_lane_and_a_filter_leaves_what_is_wanted(walk: Walk, looker: Looker) -> None:
     walk.plan()
     looker.look()
@@ -268,6 +275,7 @@ def test_arrows_go_up_and_down_a_lane_and_a_filter_leaves_what_is_wanted(walk: W
     expect(looker.card("WP01")).to_be_focused()
 
 
+@pytest.mark.slow
 def test_a_screen_reader_is_told_what_is_what(reader: Looker) -> None:
     page = reader.page
     expect(page.get_by_role("main")).to_have_count(1)
@@ -307,6 +315,7 @@ CONTRAST = """() => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_can_be_read_in_the_light_and_in_the_dark(walk: Walk, looker: Looker, scheme: Any) -> None:
     walk.plan()
@@ -327,6 +336,7 @@ def test_every_text_can_be_read_in_the_light_and_in_the_dark(walk: Walk, looker:
     assert [one for one in found if one[0] < 4.5] == []
 
 
+@pytest.mark.slow
 def test_it_fits_a_telephone(reader: Looker) -> None:
     reader.page.set_viewport_size({"width": 360, "height": 640})
     assert reader.page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -399,6 +409,7 @@ def outside() -> Iterator[tuple[str, list[str]]]:
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_the_policy_bars_what_would_get_past_all_that(reader: Looker, outside: tuple[str, list[str]]) -> None:
     """Planted by hand, as if an escape were missing: nothing is fetched, nothing runs, nothing is sent."""
     place, asked = outside
@@ -486,6 +497,7 @@ def test_FR_018_terminal_json_and_page_agree_to_the_landing(walk: Walk, looker: 
     assert (found["done"], found["total"], found["percent"]) == (2, 2, 100)
 
 
+@pytest.mark.slow
 def test_a_skip_for_want_of_the_browser_is_red_in_ci(tmp_path: Path) -> None:
     """A test of this very module, where there is no Chromium."""
     command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", __file__, "-k", "telephone"]

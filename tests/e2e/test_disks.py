@@ -58,6 +58,7 @@ def lane(walk: Walk) -> str:
     return str([row["to_lane"] for row in rows(walk) if row.get("wp_id") == "WP01" and "to_lane" in row][-1])
 
 
+@pytest.mark.slow
 def test_a_disk_too_small_for_the_worktree_blocks_and_a_larger_one_goes_on(
     walk: Walk, mounted: Callable[..., Path]
 ) -> None:
@@ -75,6 +76,7 @@ def test_a_disk_too_small_for_the_worktree_blocks_and_a_larger_one_goes_on(
     assert lane(walk) == "for_review"
 
 
+@pytest.mark.slow
 def test_a_read_only_place_blocks_and_a_writable_one_goes_on(walk: Walk, mounted: Callable[..., Path]) -> None:
     walk.plan()
     place = mounted(walk.project.root / ".worktrees", "4m")
@@ -87,6 +89,7 @@ def test_a_read_only_place_blocks_and_a_writable_one_goes_on(walk: Walk, mounted
     assert lane(walk) == "for_review"
 
 
+@pytest.mark.slow
 def test_refs_that_may_not_be_written_block_and_writable_ones_go_on(walk: Walk, mounted: Callable[..., Path]) -> None:
     walk.plan()
     place = mounted(walk.project.root / ".git/refs/heads/kitty", "1m")
@@ -127,6 +130,7 @@ def test_a_disk_that_is_full_for_everybody_loses_nothing(
     assert not (walk.project.root / ".git/kitty/claims").exists()
 
 
+@pytest.mark.slow
 def test_a_failure_that_has_no_room_on_record_is_recorded_by_the_next_command(walk: Walk) -> None:
     """The ledger may grow by the claim and not by the row that says why there is no place."""
     walk.plan()

@@ -215,6 +215,7 @@ def test_an_answer_is_what_the_command_prints(walk: Walk) -> None:
     run(road)
 
 
+@pytest.mark.slow
 def test_a_prompt_comes_with_the_answer_and_a_very_long_one_is_cut(walk: Walk) -> None:
     walk.plan()
     step = walk.kitty("next", "--agent", "ada", "--result", "success").json
@@ -305,6 +306,7 @@ def test_bad_input_is_refused_and_the_next_call_is_served(walk: Walk) -> None:
     assert (walk.directory / "status.events.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_no_text_becomes_an_option(walk: Walk) -> None:
     walk.plan()
     texts = ["--help", "-C/", "--"]
@@ -322,6 +324,7 @@ def test_no_text_becomes_an_option(walk: Walk) -> None:
     assert notes(walk) == texts
 
 
+@pytest.mark.slow
 def test_calls_at_once_are_made_in_their_order(walk: Walk) -> None:
     """Agents ask for several tools in one breath: tick off, note, submit."""
     walk.plan()
@@ -339,6 +342,7 @@ def test_calls_at_once_are_made_in_their_order(walk: Walk) -> None:
 # Who and where
 
 
+@pytest.mark.slow
 def test_names_that_are_given_at_the_start_hold_for_calls_without_one(walk: Walk) -> None:
     walk.plan()
     walk.project.mission("other", [{"work_package_id": "WP07", "title": "x", "owned_files": ["x.txt"]}])
@@ -354,6 +358,7 @@ def test_names_that_are_given_at_the_start_hold_for_calls_without_one(walk: Walk
     run(road)
 
 
+@pytest.mark.slow
 def test_in_a_lane_the_actor_is_who_claimed_it(walk: Walk) -> None:
     walk.plan()
     place = Path(walk.kitty("implement", "WP01", "--agent", "ada").json["workspace_path"])
@@ -366,6 +371,7 @@ def test_in_a_lane_the_actor_is_who_claimed_it(walk: Walk) -> None:
     run(road)
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_from_the_repository(walk: Walk) -> None:
     """An agent starts its servers where it works."""
     walk.plan()
@@ -379,6 +385,7 @@ def test_nothing_is_imported_from_the_repository(walk: Walk) -> None:
     run(road)
 
 
+@pytest.mark.slow
 def test_where_nothing_is_initialized_there_is_no_server(project: Project) -> None:
     (project.root / ".kittify/config.yaml").unlink()
     done = project.process("mcp", stdin=b"")
@@ -400,6 +407,7 @@ def kitty_emitted(event, mission):
 """
 
 
+@pytest.mark.slow
 def test_standard_output_carries_the_protocol_and_nothing_else(walk: Walk, install_plugin: Callable[..., Path]) -> None:
     install_plugin("prints", PRINTS)
     walk.plan()
@@ -419,6 +427,7 @@ def test_standard_output_carries_the_protocol_and_nothing_else(walk: Walk, insta
     assert notes(walk) == ["x"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before a word", "after the greeting"])
 def test_a_client_that_hangs_up_ends_the_server(server: Server, when: str) -> None:
     if when == "after the greeting":
@@ -427,6 +436,7 @@ def test_a_client_that_hangs_up_ends_the_server(server: Server, when: str) -> No
     assert server.process.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["hangs up", "is killed"])
 def test_a_client_that_is_gone_takes_its_command_with_it(walk: Walk, server: Server, how: str) -> None:
     """Killed, it does not even read the answer."""
@@ -443,6 +453,7 @@ def test_a_client_that_is_gone_takes_its_command_with_it(walk: Walk, server: Ser
     assert notes(walk) == []
 
 
+@pytest.mark.slow
 def test_while_a_command_waits_the_server_answers_and_the_command_can_be_taken_back(walk: Walk, server: Server) -> None:
     server.hello()
     with held(walk):
@@ -457,6 +468,7 @@ def test_while_a_command_waits_the_server_answers_and_the_command_can_be_taken_b
     assert notes(walk) == ["in time"]
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_server_though_nobody_hangs_up(server: Server) -> None:
     server.hello()
     server.process.send_signal(signal.SIGINT)
@@ -464,6 +476,7 @@ def test_an_interrupt_ends_the_server_though_nobody_hangs_up(server: Server) -> 
     assert server.stdout.read() == b""
 
 
+@pytest.mark.slow
 def test_in_a_terminal_it_says_whom_it_waits_for(walk: Walk) -> None:
     walk.plan()
     ours, theirs = os.openpty()

@@ -126,6 +126,7 @@ def test_a_person_is_asked_where_a_pull_request_shall_start(project: Project, te
     assert project.git("branch", "--show-current") == "feature/demo"
 
 
+@pytest.mark.slow
 def test_a_command_is_interrupted_with_the_keyboard(project: Project, terminal: Terminal) -> None:
     """While somebody else holds the ledger: nothing is written, the exit code says so, and the shell goes on."""
     mission = project.mission("demo", [{"work_package_id": "WP01"}])
