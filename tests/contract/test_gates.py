@@ -49,7 +49,7 @@ def collected(*paths: str, listing: Path) -> list[str]:
     return found
 
 
-def test_both_suites_are_gates() -> None:
+def test_SC_011_both_suites_are_gates() -> None:
     assert list(GATES) == ["contract", "end-to-end"]
 
 

@@ -109,7 +109,7 @@ def scratch(tmp_path: Path, make_project: Callable[[str], Project]) -> Repo:
     return Repo.find(make_project("scratch").root)
 
 
-def test_every_row_is_there_once() -> None:
+def test_SC_009_every_row_is_there_once() -> None:
     assert sum(map(len, ISSUES.values())) == 55
     assert faults(PAGE) == []
 

@@ -164,7 +164,7 @@ PLANTED: dict[str, tuple[Callable[[Release], object], str]] = {
 }
 
 
-def test_no_promotion_without_a_consumer(verified: Release, tmp_path: Path) -> None:
+def test_SC_006_no_promotion_without_a_consumer(verified: Release, tmp_path: Path) -> None:
     """SC-006. One test, because the environments in which the consumer verifies the six take more than a minute to make."""
     for number, (lie, (plant, code)) in enumerate(PLANTED.items()):
         release = copied(verified, tmp_path / str(number))

@@ -31,7 +31,7 @@ def answer(road: Road, result: str, agent: str = "ada", *, exit_code: int = 0) -
     return done.json
 
 
-def test_a_question_about_a_fresh_mission_neither_advances_nor_says_unknown(road: Road) -> None:
+def test_SC_012_a_question_about_a_fresh_mission_neither_advances_nor_says_unknown(road: Road) -> None:
     road("mission", "create", "demo")
     before = road.project.snapshot()
     for _ in range(6):
