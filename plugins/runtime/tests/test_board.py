@@ -324,7 +324,10 @@ def test_people_are_told_the_address_and_how_it_ends(road: Road) -> None:
         assert process.stdout.readline().startswith("http://127.0.0.1:")
         assert "Ctrl-C" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-    assert process.returncode == 0
+        try:
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
 
 
 # The browser

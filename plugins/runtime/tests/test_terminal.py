@@ -69,7 +69,7 @@ class Screen:
 
     def rest(self) -> str:
         """Everything, to the end."""
-        while self.read():
+        while self.waits(PATIENCE) and self.read():
             pass
         self.process.wait(PATIENCE)
         return self.text.replace("\r\n", "\n")
