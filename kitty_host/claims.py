@@ -128,7 +128,12 @@ def left(mission: Mission) -> Iterator[list[str]]:
             elif not name.endswith(_TOLD):
                 with contextlib.suppress(KittyError):
                     stack.enter_context(lock(path, wait_seconds=0))
-                    found.append(name)
+                    if path.stat().st_size:
+                        found.append(name)
+                    else:
+                        # Made by this very look: the claim was over after the directory was read. A record says something.
+                        remove(path)
+                        _tidy(path)
         yield found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -106,6 +107,18 @@ def test_the_next_command_names_it_and_the_next_one_that_writes_blocks_it(walk: 
     assert steps(walk).count("blocked") == 1
     assert walk.kitty("implement", "WP01", "--agent", "bob").json["workspace_path"]
     assert steps(walk)[-2:] == ["blocked", "in_progress"]
+
+
+def test_a_claim_that_was_over_a_moment_ago_was_not_left(walk: Walk) -> None:
+    """Somebody who looks for claims that were left sees its name, it is over, and then its lock can be had: on a file that says nothing."""
+    walk.plan()
+    walk.kitty("implement", "WP01", "--agent", "ada")
+    meta = json.loads((walk.directory / "meta.json").read_text())
+    record = walk.project.write(f".git/kitty/claims/{meta['mission_id']}/WP01", "")
+    walk.kitty("note", "WP02", "something", "--agent", "bob")
+    assert steps(walk)[-1] == "in_progress"
+    assert not record.exists()
+    assert not record.parent.exists()
 
 
 def test_another_agent_is_handed_out_what_was_claimed_and_killed(walk: Walk) -> None:

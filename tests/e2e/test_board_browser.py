@@ -500,7 +500,20 @@ def test_FR_018_terminal_json_and_page_agree_to_the_landing(walk: Walk, looker: 
 @pytest.mark.slow
 def test_a_skip_for_want_of_the_browser_is_red_in_ci(tmp_path: Path) -> None:
     """A test of this very module, where there is no Chromium."""
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", __file__, "-k", "telephone"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n",
+        "0",
+        "-m",
+        "",
+        "-p",
+        "no:cacheprovider",
+        __file__,
+        "-k",
+        "telephone",
+    ]
     environment = {**os.environ, "PATH": str(tmp_path), "HOME": str(tmp_path), "CI": "true"}
     done = subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True)
     assert (done.returncode, "1 skipped" in done.stdout) == (1, True), done.stdout
