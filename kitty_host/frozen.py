@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -235,11 +236,29 @@ class Page:
     """The Content-Security-Policy that it shall be served with; unless it says otherwise, nothing runs and nothing is fetched."""
 
 
-class Transport(Protocol):
-    """An authenticated connection to one issuer."""
+@frozen
+class Answer:
+    """What a server said."""
 
-    def request(
-        self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None
-    ) -> tuple[int, bytes]:
-        """Send one request; status and body."""
+    status: int
+    """The HTTP status."""
+    headers: Mapping[str, str]
+    """By their names in lower case."""
+    body: bytes = b""
+    """Decoded, where it came compressed."""
+
+
+class Transport(Protocol):
+    """An authenticated connection to one issuer.
+
+    Neither of its calls says anything to a person, and both wait for a bounded time. Errors: `AUTH_REQUIRED`, `AUTH_REFRESH_FAILED`, and
+    `SERVER_UNREACHABLE` where no answer came, although the request may have been received.
+    """
+
+    def request(self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
+        """Send one request; whatever the server answers, but for a login that is over, is an answer. The path begins with a slash."""
+        ...
+
+    def stream(self, path: str, *, headers: Mapping[str, str] | None = None) -> AbstractContextManager[Iterator[str]]:
+        """The lines of an answer that goes on, such as server-sent events. Errors besides: `SERVER_REFUSED` for any status but 200."""
         ...

@@ -19,6 +19,7 @@ from kitty_host.state import State as State
 
 if TYPE_CHECKING:
     from kitty_host.frozen import Acceptance as Acceptance
+    from kitty_host.frozen import Answer as Answer
     from kitty_host.frozen import Brief as Brief
     from kitty_host.frozen import Candidate as Candidate
     from kitty_host.frozen import Charter as Charter

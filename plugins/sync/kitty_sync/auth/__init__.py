@@ -1,0 +1,1 @@
+"""Who is logged in where, and with what token; nothing here sends anything."""
