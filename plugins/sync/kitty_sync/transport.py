@@ -34,7 +34,6 @@ _CONNECT, _READ, _WHOLE = 10.0, 30.0, 120.0
 """Seconds: until there is a connection, between two pieces of an answer, and for all of it."""
 _SILENCE = 45.0
 """Seconds without a line of a stream; a hub sends a comment every 15."""
-_PIECE = 64 * 1024
 _OURS = (
     *("authorization", "proxy-authorization", "cookie", "host", "connection", "user-agent"),
     *("accept-encoding", "content-length", "transfer-encoding"),
@@ -203,7 +202,7 @@ class Connection:
         if inflate is None and coding not in ("", "identity"):
             raise self._unreachable(f"its answer is encoded as {inert(coding)}")
         found, until = bytearray(), time.monotonic() + _WHOLE
-        for piece in response.iter_raw(_PIECE):
+        for piece in response.iter_raw():
             try:
                 found += inflate.decompress(piece, LARGEST + 1 - len(found)) if inflate else piece
             except zlib.error:

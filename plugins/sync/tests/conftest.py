@@ -11,6 +11,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,8 @@ class Server:
         self.me: tuple[int, Any] = (200, ME)
         self.events: list[str] = []
         """What the stream sends, connection by connection."""
+        self.before: Callable[[str], object] = lambda authorization: None
+        """Called with the authorization of each request before it is judged."""
         self._waiting = 0
         self._all = threading.Event()
         self._server, self._thread, self.address = serving(self._app())
@@ -209,7 +212,10 @@ class Server:
         from starlette.responses import JSONResponse
 
         fields = await self._form(request)
-        await until(self.hold_before)
+        if not self.hold_before.is_set():
+            await until(self.hold_before)
+            if await request.is_disconnected():
+                return JSONResponse({}, 499)
         if self.failing is not None:
             if self.failing == 0:
                 await asyncio.sleep(3600)
@@ -242,6 +248,7 @@ class Server:
         from starlette.responses import JSONResponse
 
         self._note(request)
+        self.before(request.headers.get("authorization", ""))
         if request.headers.get("authorization") == f"Bearer {self.access}":
             return None
         if self.together:
@@ -305,6 +312,7 @@ ME = {
 }
 
 
+@cache
 def bomb() -> bytes:
     """A few hundred kilobytes that are 512 MiB when they are inflated."""
     packer, block = zlib.compressobj(9, wbits=31), bytes(1024 * 1024)
