@@ -137,6 +137,8 @@ class Server:
         """What the stream sends, connection by connection."""
         self.before: Callable[[str], object] = lambda authorization: None
         """Called with the authorization of each request before it is judged."""
+        self.complete = ""
+        """The address with the code in it."""
         self.refused = 0
         """A status to answer requests for the stream with."""
         self._waiting = 0
@@ -207,6 +209,7 @@ class Server:
                 "verification_uri": f"{self.address}/device",
                 "expires_in": 600,
                 "interval": 1,
+                "verification_uri_complete": self.complete,
             }
         )
 
