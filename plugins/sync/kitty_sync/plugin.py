@@ -1,17 +1,31 @@
-"""The manifest of kitty-sync: the offline queue. Nothing is sent yet."""
+"""The manifest of kitty-sync: the offline queue, and the one way to a server."""
 
 from typing import TYPE_CHECKING, Any
 
 from kitty_host.api import Command, hookimpl
 
 if TYPE_CHECKING:
-    from kitty_host.records import Mission
+    from kitty_host.records import Mission, Transport
 
 
 @hookimpl(trylast=True)
 def kitty_commands() -> list[Command]:
-    """`sync`."""
-    return [Command("sync", "kitty_sync.cli:sync", "Look at the offline queue, empty it to a file, fill it again.")]
+    """`auth` and `sync`."""
+    return [
+        Command("auth", "kitty_sync.auth.cli:auth", "Log in to a server, out of it, and see as whom."),
+        Command("sync", "kitty_sync.cli:sync", "Look at the offline queue, empty it to a file, fill it again."),
+    ]
+
+
+@hookimpl(trylast=True)
+def kitty_transport(issuer: str) -> "Transport":
+    """The transport to any issuer. Errors: `SYNC_DISABLED`, before anything is looked at."""
+    from kitty_sync.switch import require_enabled
+
+    require_enabled()
+    from kitty_sync.transport import transport_for
+
+    return transport_for(issuer)
 
 
 @hookimpl(trylast=True)
