@@ -10,8 +10,11 @@ if TYPE_CHECKING:
 
 @hookimpl(trylast=True)
 def kitty_commands() -> list[Command]:
-    """`sync`."""
-    return [Command("sync", "kitty_sync.cli:sync", "Look at the offline queue, empty it to a file, fill it again.")]
+    """`sync`, `hub`."""
+    return [
+        Command("sync", "kitty_sync.cli:sync", "Look at the offline queue, empty it to a file, fill it again."),
+        Command("hub", "kitty_sync.hub.cli:hub", "Serve a team: take its events, keep each once, hand them out."),
+    ]
 
 
 @hookimpl(trylast=True)
