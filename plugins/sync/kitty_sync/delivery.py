@@ -124,18 +124,23 @@ def _send(
     done: Delivery,
     told: Callable[[Attempt], None],
 ) -> None:
-    """One batch, until it is answered; in halves where the server finds it too large."""
+    """One batch, until it is answered; in halves where the server does not take it as a whole."""
     answer = _asked(transport, policy, _body(queue, part), told)
-    if answer.status == 413 and len(part) > 1:
+    if answer.status == 200:
+        _settle(queue, part, _results(answer), done)
+    elif not _is_about_the_body(answer):
+        raise _refused(answer)
+    elif len(part) > 1:
         middle = len(part) // 2
         _send(queue, transport, policy, part[:middle], done, told)
         _send(queue, transport, policy, part[middle:], done, told)
-    elif answer.status == 413:
-        _park(queue, [(part[0].pending, "TOO_LARGE: the hub does not take it")], done)
-    elif answer.status != 200:
-        raise _refused(answer)
     else:
-        _settle(queue, part, _results(answer), done)
+        _park(queue, [(part[0].pending, _said(answer))], done)
+
+
+def _is_about_the_body(answer: Answer) -> bool:
+    """Whether less of it may be taken. Only a hub says so with 400: anything on the way to it may answer that to everything."""
+    return answer.status == 413 or (answer.status == 400 and _said(answer) != "")
 
 
 def _body(queue: Queue, part: Sequence[_Ready]) -> bytes:
@@ -176,17 +181,22 @@ def _asked(transport: Transport, policy: Policy, body: bytes, told: Callable[[At
 
 
 def _refused(answer: Answer) -> KittyError:
-    try:
-        said = json.loads(answer.body)
-        why = f"{said['code']}: {said['message']}"
-    except (ValueError, KeyError, TypeError, RecursionError):
-        why = answer.body[:200].decode(errors="replace")
+    why = _said(answer) or inert(answer.body[:200].decode(errors="replace"), prose=True)
     return KittyError(
         "SERVER_REFUSED",
-        f"the hub refused the batch: HTTP {answer.status}: {inert(why, prose=True)}",
+        f"the hub refused the batch: HTTP {answer.status}{f': {why}' if why else ''}",
         "nothing is lost: what was not sent waits on; see kitty auth status",
         status=answer.status,
     )
+
+
+def _said(answer: Answer) -> str:
+    """Why a hub refuses, on one line; empty where no hub speaks."""
+    try:
+        said = json.loads(answer.body)
+        return f"{inert(said['code'])}: {inert(said['message'], prose=True)}"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return "TOO_LARGE: the server does not take it" if answer.status == 413 else ""
 
 
 def _results(answer: Answer) -> dict[str, dict[str, Any]]:

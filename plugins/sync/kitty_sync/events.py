@@ -102,7 +102,7 @@ def wire(record: Record) -> Record:
         "event_id": record["event_id"],
         "event_type": kind,
         "aggregate_id": str(row.get("aggregate_id") or row.get("wp_id") or mission_id),
-        "payload": row["payload"] if "event_type" in row else _changed(row),
+        "payload": row.get("payload", {}) if "event_type" in row else _changed(row),
         "timestamp": _time(row),
         "build_id": str(row.get("build_id") or project),
         "node_id": str(row.get("node_id") or "kitty"),

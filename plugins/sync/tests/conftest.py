@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ import pytest
 
 from kitty_host.testing import Project
 from kitty_sync.queue import PENDING, Queue
-from kitty_sync.settings import Target
+from kitty_sync.settings import Target, target
 from kitty_sync.switch import VARIABLE
 
+from .hub import HubProcess
+
+ADA = "ada@example.org"
 PROJECT = "6f1d6c0e-1f2e-4d0c-9a55-3a8f3f1c2b7d"
 # A command that emits rows, so that the queue is filled the way every command fills it.
 POKE = """
@@ -110,3 +114,39 @@ def sync(poked: Project, monkeypatch: pytest.MonkeyPatch) -> Sync:
     """The same with sync enabled."""
     monkeypatch.setenv(VARIABLE, "1")
     return Sync(poked)
+
+
+@pytest.fixture
+def hub(isolated: Path) -> Iterator[HubProcess]:
+    """A hub, with ada who may write."""
+    found = HubProcess(isolated / "hub")
+    found.add_user(ADA)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def online(sync: Sync, hub: HubProcess) -> Sync:
+    """The same with ada logged in to a hub."""
+    log_in(sync.project, hub)
+    sync.queue = Queue(target())
+    return sync
+
+
+def log_in(project: Project, hub: HubProcess, email: str = ADA) -> None:
+    """Log in by the command, in a process of its own, as one does without a browser."""
+    command = [sys.executable, "-m", "kitty_host", "auth", "login", hub.address, "--json"]
+    with subprocess.Popen(
+        command, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        told = ""
+        while "confirm the code" not in told:
+            line = process.stderr.readline()
+            assert line, told
+            told += line
+        code = re.search(r"confirm the code (\S+)\.", told)
+        assert code, told
+        hub.approve(email, code[1])
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, (out, err)
