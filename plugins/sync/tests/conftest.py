@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from hub import HubProcess
 
 from kitty_host.testing import Project
 from kitty_sync.queue import Queue
@@ -102,3 +106,11 @@ def sync(poked: Project, monkeypatch: pytest.MonkeyPatch) -> Sync:
     """The same with sync enabled."""
     monkeypatch.setenv(VARIABLE, "1")
     return Sync(poked)
+
+
+@pytest.fixture
+def hub(isolated: Path) -> Iterator[HubProcess]:
+    """A hub in a process of its own, with nobody in it yet."""
+    process = HubProcess(isolated / "hub")
+    yield process
+    process.stop()
