@@ -125,16 +125,16 @@ def sync(poked: Project, monkeypatch: pytest.MonkeyPatch) -> Sync:
 
 @pytest.fixture
 def hub(isolated: Path) -> Iterator[HubProcess]:
-    """A hub, with ada who may write."""
+    """A hub in which nobody is yet."""
     found = HubProcess(isolated / "hub")
-    found.add_user(ADA)
     yield found
     found.stop()
 
 
 @pytest.fixture
 def online(sync: Sync, hub: HubProcess) -> Sync:
-    """The same with ada logged in to a hub."""
+    """The same with ada, who may write, logged in to a hub."""
+    hub.add_user(ADA)
     log_in(sync.project, hub)
     sync.queue = Queue(target())
     return sync

@@ -14,6 +14,37 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+PROJECT = "6f1d6c0e-1f2e-4d0c-9a55-3a8f3f1c2b7d"
+
+
+def record(number: int, *, project: str = PROJECT, mission: str = "01J0000000000000000000MMMM", **event: Any) -> Any:
+    """A record that a hub takes, with an id made of a number; keys of the event can be others."""
+    event_id = f"01J{number:023d}"
+    payload = {
+        "mission_slug": "demo",
+        "wp_id": "WP01",
+        "from_lane": "planned",
+        "to_lane": "claimed",
+        "actor": "ada",
+        "force": False,
+        "execution_mode": "worktree",
+    }
+    made = {
+        "event_id": event_id,
+        "event_type": "WPStatusChanged",
+        "aggregate_id": "WP01",
+        "payload": payload,
+        "timestamp": "2026-01-01T00:00:00+00:00",
+        "build_id": "build",
+        "node_id": "node",
+        "lamport_clock": number,
+        "project_uuid": project,
+        "correlation_id": event_id,
+        "schema_version": "3.0.0",
+        **event,
+    }
+    return {"mission_id": mission, "mission_slug": "demo", "aggregate_type": "WorkPackage", "event": made}
+
 
 class HubProcess:
     """A hub on loopback, with a database below a directory. It serves as soon as it is made; `stop` it in the end."""
@@ -110,11 +141,16 @@ class HubProcess:
             said: dict[str, Any] = json.load(answer)
         return said
 
-    def events(self) -> dict[str, str]:
-        """The digest of every stored event by its id, read from the file; an id that stands there twice fails."""
+    def events(self, team: str | None = None) -> dict[str, str]:
+        """The digest of every stored event by its id, of one team or of all, in the order of their commits.
+
+        Read straight from the file; an id that stands there twice fails.
+        """
         database = sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True)
         try:
-            rows = database.execute("SELECT event_id, digest FROM events ORDER BY team_id, seq").fetchall()
+            query = "SELECT event_id, digest FROM events JOIN teams ON teams.id = team_id"
+            query += " WHERE slug = ?" if team else ""
+            rows = database.execute(f"{query} ORDER BY team_id, seq", [team] if team else []).fetchall()
         finally:
             database.close()
         found = dict(rows)
