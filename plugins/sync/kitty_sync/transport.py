@@ -34,6 +34,7 @@ _CONNECT, _READ, _WHOLE = 10.0, 30.0, 120.0
 """Seconds: until there is a connection, between two pieces of an answer, and for all of it."""
 _SILENCE = 45.0
 """Seconds without a line of a stream; a hub sends a comment every 15."""
+_INFLATED = 256 * 1024
 _OURS = (
     *("authorization", "proxy-authorization", "cookie", "host", "connection", "user-agent"),
     *("accept-encoding", "content-length", "transfer-encoding"),
@@ -122,11 +123,12 @@ class Connection:
     def _tokens(self) -> Iterator[str]:
         """The token, and after it was refused others: such as somebody else got, and one that is asked for, which is the last."""
         token, asked = self._token or self._read(), False
+        since = time.time()
         yield token
         for _ in range(3):
             if self._token in ("", token):  # else another thread has got one
                 self._token = ""
-                renewed = refresh.refresh(self.issuer, token, self._ask)
+                renewed = refresh.refresh(self.issuer, token, self._ask, since)
                 self._token, asked = renewed.kept.tokens.access, renewed.asked
             token = self._token or token
             yield token
@@ -197,22 +199,20 @@ class Connection:
 
     def _whole(self, response: httpx.Response) -> Answer:
         """The answer, inflated piece by piece and never further than allowed."""
-        coding = response.headers.get("content-encoding", "identity").strip().lower()
-        inflate = zlib.decompressobj(wbits=31) if coding == "gzip" else None
-        if inflate is None and coding not in ("", "identity"):
+        coding = response.headers.get("content-encoding", "").strip().lower()
+        if coding not in ("", "identity", "gzip"):
             raise self._unreachable(f"its answer is encoded as {inert(coding)}")
+        pieces = response.iter_raw()
         found, until = bytearray(), time.monotonic() + _WHOLE
-        for piece in response.iter_raw():
-            try:
-                found += inflate.decompress(piece, LARGEST + 1 - len(found)) if inflate else piece
-            except zlib.error:
-                raise self._unreachable("its answer is damaged") from None
-            if len(found) > LARGEST:
-                raise self._unreachable("its answer is too large")
-            if time.monotonic() > until:
-                raise self._unreachable("its answer takes too long")
-        if inflate and found and not inflate.eof:
-            raise self._unreachable("its answer is damaged")
+        try:
+            for piece in _inflated(pieces) if coding == "gzip" else pieces:
+                found += piece
+                if len(found) > LARGEST:
+                    raise self._unreachable("its answer is too large")
+                if time.monotonic() > until:
+                    raise self._unreachable("its answer takes too long")
+        except zlib.error:
+            raise self._unreachable("its answer is damaged") from None
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status_code, headers, bytes(found))
 
@@ -252,6 +252,21 @@ class Connection:
             said=inert(str(said.get("code", ""))),
             retry_after=answer.headers.get("retry-after", ""),
         )
+
+
+def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """What compressed pieces stand for, a little at a time. Raises `zlib.error`, also where the end is missing."""
+    inflate = zlib.decompressobj(wbits=31)
+    begun = False
+    for piece in pieces:
+        begun = True
+        while piece and not inflate.eof:
+            yield inflate.decompress(piece, _INFLATED)
+            piece = inflate.unconsumed_tail
+    if begun and not inflate.eof:
+        yield inflate.flush()
+        if not inflate.eof:
+            raise zlib.error
 
 
 def _connection(issuer: str) -> Connection:

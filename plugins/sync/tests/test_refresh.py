@@ -230,7 +230,7 @@ def test_a_server_that_goes_away_during_a_refresh_costs_no_login(server: Server)
         return open_form(server.address, path, {})
 
     with pytest.raises(AuthRefreshFailed):
-        refresh.refresh(server.address, "access-0", ask)  # type: ignore[arg-type]
+        refresh.refresh(server.address, "access-0", ask, time.time())  # type: ignore[arg-type]
     assert tokens.read(server.address) == kept
 
 
@@ -397,3 +397,33 @@ def test_the_log_has_an_end(user: Path) -> None:
     sizes = [path.stat().st_size for path in Path(os.environ["HOME"]).rglob("auth.log*")]
     assert len(sizes) == 2
     assert sum(sizes) < 600 * 1024
+
+
+def test_who_holds_the_lock_for_too_long_is_not_waited_for_by_one_thread_after_the_other(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.log_in()
+    monkeypatch.setattr(refresh, "_WAIT", 0.5)
+    holding = (
+        "import sys, time\nfrom kitty_sync.auth import refresh\n"
+        "with refresh.alone(sys.argv[1]):\n    print('held', flush=True)\n    time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", holding, server.address], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        failed: list[KittyError] = []
+
+        def ask() -> None:
+            try:
+                with refresh.alone(server.address):
+                    pass
+            except AuthRefreshFailed as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(200)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)  # one after the other they would take 100 s
+        assert len(failed) == 200
+        holder.kill()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import stat
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -232,9 +231,7 @@ def test_a_keyring_is_used_and_the_file_says_only_that(user: Path, keyring: Call
 def test_a_keyring_that_does_not_give_it_back_is_none(user: Path, keyring: Callable[..., Ring], way: str) -> None:
     ring = keyring()
     ring.way(way)
-    began = time.monotonic()
     assert tokens.write(A, PAIR) == "file"
-    assert time.monotonic() - began < 60  # the keyring would take ten minutes
     assert tokens.read(A) == Kept(PAIR, "file")
 
 

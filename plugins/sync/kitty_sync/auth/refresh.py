@@ -54,9 +54,11 @@ class Renewed(NamedTuple):
     """Whether the issuer gave them just now; otherwise somebody else got them."""
 
 
-def refresh(issuer: str, rejected: str, ask: Ask) -> Renewed:
-    """Other tokens than the one that was refused. Errors: `AUTH_REQUIRED`, `AuthRefreshFailed`."""
-    began = time.time()
+def refresh(issuer: str, rejected: str, ask: Ask, since: float) -> Renewed:
+    """Other tokens than the one that was refused. Errors: `AUTH_REQUIRED`, `AuthRefreshFailed`.
+
+    `since` is when the token was sent, in seconds since 1970: where somebody has failed to renew it after that, nobody tries again.
+    """
     with alone(issuer):
         kept = tokens.read(issuer)
         if kept is None:
@@ -65,7 +67,7 @@ def refresh(issuer: str, rejected: str, ask: Ask) -> Renewed:
             return Renewed(kept, asked=False)
         if not kept.tokens.refresh:
             raise _refused(issuer, kept)
-        _raise_known(issuer, kept.tokens, began)
+        _raise_known(issuer, kept.tokens, since)
         fresh = _asked(issuer, kept.tokens, ask)
         tokens.rewrite(issuer, fresh, kept.store)
         log(issuer, "refreshed")
@@ -75,10 +77,16 @@ def refresh(issuer: str, rejected: str, ask: Ask) -> Renewed:
 @contextlib.contextmanager
 def alone(issuer: str) -> Iterator[None]:
     """Whoever changes the tokens of an issuer is in here, one thread of one process. Errors: `AuthRefreshFailed`, `READ_ONLY`."""
-    with _threads[issuer], contextlib.ExitStack() as stack:
+    until = time.monotonic() + _WAIT
+    with contextlib.ExitStack() as stack:
+        # The file alone would do; but each thread that waits for it looks fifty times a second.
+        if not _threads[issuer].acquire(timeout=_WAIT):
+            raise AuthRefreshFailed(issuer, "another thread has been at it for too long")
+        stack.callback(_threads[issuer].release)
         try:
+            left = max(0.0, until - time.monotonic())
             stack.enter_context(
-                lock(tokens.path_of(issuer, "lock"), wait_seconds=_WAIT, purpose=f"the login at {issuer}")
+                lock(tokens.path_of(issuer, "lock"), wait_seconds=left, purpose=f"the login at {issuer}")
             )
         except KittyError as error:
             if error.code != "LOCK_HELD":
@@ -164,13 +172,13 @@ def _failed(issuer: str, old: Tokens, reason: str, *, over: bool = False) -> Aut
     return AuthRefreshFailed(issuer, reason)
 
 
-def _raise_known(issuer: str, held: Tokens, began: float) -> None:
-    """A failure with these very tokens is everybody's who waited meanwhile, and for a while everybody's if the login is over."""
+def _raise_known(issuer: str, held: Tokens, since: float) -> None:
+    """A failure with these very tokens is everybody's who sent them before it, and for a while everybody's if the login is over."""
     known = _read_note(issuer)
     if known is None or known["digest"] != _digest(held.refresh):
         return
     age = time.time() - known["at"]
-    if age >= 0 and (known["at"] >= began or (known["over"] and age < REMEMBERED)):
+    if age >= 0 and (known["at"] >= since or (known["over"] and age < REMEMBERED)):
         raise AuthRefreshFailed(issuer, known["reason"])
 
 
