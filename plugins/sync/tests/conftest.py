@@ -185,6 +185,10 @@ class Server:
         """What the stream sends, connection by connection."""
         self.before: Callable[[str], object] = lambda authorization: None
         """Called with the authorization of each request before it is judged."""
+        self.complete = ""
+        """The address with the code in it."""
+        self.refused = 0
+        """A status to answer requests for the stream with."""
         self._waiting = 0
         self._all = threading.Event()
         self._server, self._thread, self.address = serving(self._app())
@@ -253,6 +257,7 @@ class Server:
                 "verification_uri": f"{self.address}/device",
                 "expires_in": 600,
                 "interval": 1,
+                "verification_uri_complete": self.complete,
             }
         )
 
@@ -307,10 +312,12 @@ class Server:
         return JSONResponse({"schema": "kitty.error/1", "code": "TOKEN", "message": "no", "hint": ""}, 401)
 
     async def _stream(self, request: Any) -> Any:
-        from starlette.responses import StreamingResponse
+        from starlette.responses import JSONResponse, StreamingResponse
 
         if refusal := await self._refusal(request):
             return refusal
+        if self.refused:
+            return JSONResponse({"code": "FORBIDDEN", "message": "not you"}, self.refused)
         text = self.events.pop(0) if self.events else None
 
         async def lines() -> Any:
