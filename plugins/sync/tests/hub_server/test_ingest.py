@@ -296,3 +296,20 @@ def test_what_was_compressed_otherwise_or_is_cut_off_is_refused(
 def test_a_call_that_there_is_not_is_answered_in_the_same_way(writer: httpx.Client) -> None:
     for answer, status in ((writer.get("/v1/nothing"), 404), (writer.delete("/v1/events"), 405)):
         assert (answer.status_code, answer.json()["code"]) == (status, "CALL_UNKNOWN")
+
+
+@pytest.mark.slow
+def test_while_somebody_else_has_the_database_one_is_told_to_come_again(team: Team, writer: httpx.Client) -> None:
+    """And who only reads waits for nobody."""
+    send(writer, record(1))
+    other = sqlite3.connect(team.hub.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        answer = writer.post("/v1/events", json={"events": [record(2)]})
+        assert (answer.status_code, answer.json()["code"]) == (503, "HUB_BUSY")
+        assert answer.headers["Retry-After"] == "1"
+        assert len(writer.get("/v1/events").json()["events"]) == 1
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+    assert send(writer, record(2)) == [STORED]
