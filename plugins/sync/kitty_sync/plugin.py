@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 
 @hookimpl(trylast=True)
 def kitty_commands() -> list[Command]:
-    """`auth` and `sync`."""
+    """`auth`, `sync` and `tracker`."""
     return [
         Command("auth", "kitty_sync.auth.cli:auth", "Log in to a server, out of it, and see as whom."),
         Command("sync", "kitty_sync.cli:sync", "Look at the offline queue, empty it to a file, fill it again."),
+        Command("tracker", "kitty_sync.tracker.cli:tracker", "Keep work packages and the issues of a tracker alike."),
     ]
 
 
