@@ -184,6 +184,7 @@ def _payload(outcome: Outcome) -> dict[str, Any]:
         "pushed": outcome.pushed,
         "pulled": outcome.pulled,
         "conflicts": outcome.conflicts,
+        "overruled": outcome.overruled,
         "findings": [finding._asdict() for finding in outcome.findings],
     }
 

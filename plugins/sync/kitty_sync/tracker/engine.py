@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from attrs import Factory, define, evolve, field
 
-from kitty_host.api import Finding
+from kitty_host.api import Finding, KittyError
 from kitty_host.inert import inert
 from kitty_host.packages import Package
 from kitty_host.report import note
@@ -44,6 +44,8 @@ class Outcome:
     pushed: list[dict[str, Any]] = field(factory=list)
     pulled: list[dict[str, Any]] = field(factory=list)
     conflicts: list[dict[str, Any]] = field(factory=list)
+    overruled: list[dict[str, Any]] = field(factory=list)
+    """What counts no longer, whole: for who wants it back."""
     findings: list[Finding] = field(factory=list)
 
 
@@ -75,7 +77,12 @@ class Exchange:
                 if failure.concerns_all:
                     raise
                 self.refused.append(failure)
+            except KittyError as error:
+                if error.code != "TRACKER_FILE":
+                    raise
+                self._find("TRACKER_FILE", error.message, error.hint)
         if self.refused:
+            self.refused[0].details["refused"] = [failure.wp_id for failure in self.refused]
             raise self.refused[0]
         return self.outcome
 
@@ -139,7 +146,10 @@ class Exchange:
         # What was agreed, and what was written into the file, holds whatever becomes of the request.
         self._save(link)
         self.links.intend(Intent(package.wp_id, "update", link.revision, sent, key, now()))
-        answer = self._ask(package.wp_id, partial(self.tracker.update, link.issue, sent, key))
+        try:
+            answer = self._ask(package.wp_id, partial(self.tracker.update, link.issue, sent, key))
+        except Gone:
+            raise self._left_gone(link) from None
         seen = self._seen(package, answer)
         self.outcome.pushed.append({"wp": package.wp_id, "issue": issue.name, "fields": sorted(sent)})
         for name in [name for name in patch if seen[name] != patch[name]]:
@@ -163,16 +173,19 @@ class Exchange:
         try:
             issue = self._ask(package.wp_id, partial(self.tracker.get, link.issue))
         except Gone:
-            self._save(evolve(link, gone=True))
-            again = f"make another: kitty tracker push --wp {package.wp_id} --recreate"
-            self._find("TRACKER_ISSUE_GONE", f"{package.wp_id}: {inert(link.name)} is not there any more", again)
-            raise _Left from None
+            raise self._left_gone(link) from None
         return link, issue
+
+    def _left_gone(self, link: Link) -> _Left:
+        self._save(evolve(link, gone=True))
+        again = f"make another: kitty tracker push --wp {link.wp_id} --recreate"
+        self._find("TRACKER_ISSUE_GONE", f"{link.wp_id}: {inert(link.name)} is not there any more", again)
+        return _Left()
 
     def _found(self, package: Package) -> tuple[Link, Issue] | None:
         """The one issue that is marked as this work package's; where several are, or it is marked as another's too, none."""
         owner = self._owner(package)
-        claiming = [one for one in self._issues.values() if owner in _owners(one)]
+        claiming = self._claims.get(owner, [])
         taken = self.links.taken()
         fair = [one for one in claiming if _owners(one) == {owner} and one.id not in taken]
         intent = self.links.intents().get(package.wp_id)
@@ -222,7 +235,7 @@ class Exchange:
             if not failure.transient:
                 self.links.withdraw(wp_id)
             raise
-        note(f"{wp_id}: {issue.name}")
+        note(f"{wp_id}: {issue.name} made")
         self.outcome.created.append({"wp": wp_id, "issue": issue.name, "url": issue.url})
         return self._linked(package, issue, {**values, "status": ""}, made=True)
 
@@ -238,9 +251,18 @@ class Exchange:
         return link, issue
 
     @cached_property
-    def _issues(self) -> dict[str, Issue]:
-        """Every issue of the workspace, by id."""
-        return {one.id: one for one in self._listed(lambda page: self._ask("", page))}
+    def _claims(self) -> dict[mark.Owner, list[Issue]]:
+        """Every issue of the workspace that is marked, by whom it is marked as belonging to."""
+        try:
+            # By id: while pages are read, an issue may move from one to the next.
+            found = {one.id: one for one in self._listed(lambda page: self._ask("", page))}
+        except Gone as gone:
+            raise self._failed("", str(gone), 404, b"", ()) from gone
+        claims: dict[mark.Owner, list[Issue]] = {}
+        for issue in found.values():
+            for owner in _owners(issue):
+                claims.setdefault(owner, []).append(issue)
+        return claims
 
     def _by_key(self, key: str) -> Issue | None:
         """The issue that a request with this key made, if it did."""
@@ -264,7 +286,10 @@ class Exchange:
     def _ask(self, wp_id: str, function: Callable[[], Result]) -> Result:
         """Ask as often as the policy allows. Errors: `Gone`, `TRACKER_SYNC_FAILED`."""
 
+        tried: list[Attempt] = []
+
         def told(attempt: Attempt) -> None:
+            tried.append(attempt)
             if attempt.waited:
                 note(f"{wp_id or self.tracker.workspace}: {attempt.reason}; asked again in {attempt.waited:.0f} s")
 
@@ -275,7 +300,8 @@ class Exchange:
             failure = self._failed(wp_id, last.reason, last.status, last.body, gave_up.history, transient=True)
             raise failure from gave_up
         except Refused as refusal:
-            raise self._failed(wp_id, refusal.reason, refusal.status, refusal.body, ()) from refusal
+            tried.append(Attempt(now(), refusal.status, refusal.reason, 0.0))
+            raise self._failed(wp_id, refusal.reason, refusal.status, refusal.body, tuple(tried)) from refusal
 
     def _failed(
         self,
@@ -317,6 +343,8 @@ class Exchange:
                 here_counts = verdict.move is Move.TO_REMOTE
                 lost = told["remote" if here_counts else "local"]
                 side = "project's" if here_counts else "tracker's"
+                value = (there if here_counts else here)[name]
+                self.outcome.overruled.append({"wp": package.wp_id, "field": name, "value": value})
                 self._find(
                     "TRACKER_OVERRULED", f"{_called(package, issue)}: the {side} {name} counts; the other was: {lost}"
                 )

@@ -31,6 +31,7 @@ class TrackerSyncFailed(KittyError):
         self.status = status
         self.reason = inert(reason, prose=True)
         self.body = inert(body[: 2 * _EXCERPT].decode(errors="replace"), limit=_EXCERPT, prose=True)
+        self.history = tuple(history)
         self.transient = transient
         """Whether it may be otherwise in a while; then the tracker may have done what was asked, and only its answer is missing."""
         what = wp_id or "the list of issues"
@@ -51,4 +52,4 @@ class TrackerSyncFailed(KittyError):
     @property
     def concerns_all(self) -> bool:
         """Whether the next work package would fare the same."""
-        return self.transient or self.status in (None, 401, 403, 404)
+        return self.transient or not self.wp_id or self.status in (401, 403, 404)

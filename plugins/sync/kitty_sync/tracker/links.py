@@ -29,7 +29,8 @@ _TABLES = (
     " revision INTEGER NOT NULL, patch TEXT NOT NULL, key TEXT NOT NULL, at TEXT NOT NULL,"
     " PRIMARY KEY (provider, workspace, mission_id, wp_id))",
     "CREATE TABLE IF NOT EXISTS failures (id INTEGER PRIMARY KEY, provider TEXT NOT NULL, workspace TEXT NOT NULL,"
-    " mission_id TEXT NOT NULL, wp_id TEXT NOT NULL, at TEXT NOT NULL, status INTEGER, reason TEXT NOT NULL, body TEXT NOT NULL, history TEXT NOT NULL)",
+    " mission_id TEXT NOT NULL, wp_id TEXT NOT NULL, at TEXT NOT NULL, status INTEGER, reason TEXT NOT NULL,"
+    " body TEXT NOT NULL, history TEXT NOT NULL)",
 )
 _THESE = "provider = ? AND workspace = ? AND mission_id = ?"
 _THIS = f"{_THESE} AND wp_id = ?"

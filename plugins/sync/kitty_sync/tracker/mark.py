@@ -58,14 +58,18 @@ def text_of(body: str, owner: Owner) -> str:
 
 def plain(text: str) -> str:
     """A text of several lines as either side has it: what has no shape by its number, and nothing that is taken for a mark."""
-    return _LOOKS_LIKE_ONE.sub(r"&lt;\1", visible(text.replace("\r\n", "\n").replace("\r", "\n"))).strip()
+    return _defused(visible(text.replace("\r\n", "\n").replace("\r", "\n"))).strip()
 
 
 def line(text: str) -> str:
     """A title, a label or a name: one line of it."""
-    return " ".join(visible(text, lines=False).split())
+    return _defused(" ".join(visible(text, lines=False).split()))
 
 
 def lines(texts: Iterable[str]) -> tuple[str, ...]:
     """Labels or names as a set."""
     return tuple(sorted({line(text) for text in texts} - {""}))
+
+
+def _defused(text: str) -> str:
+    return _LOOKS_LIKE_ONE.sub(r"&lt;\1", text)
