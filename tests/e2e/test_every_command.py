@@ -95,7 +95,7 @@ def test_where_nothing_is_initialized_every_command_refuses_and_writes_nothing(
                 assert f"-C {here.root} init" in done.json["hint"]
                 assert str(here.root) in done.json["message"]
     others = {name: said for name, said in told.items() if said != (1, "SPEC_KITTY_REPO_NOT_INITIALIZED")}
-    assert others == {name: (1, "SYNC_DISABLED") for name in found if name.startswith("sync ")}
+    assert others == {name: (1, "SYNC_DISABLED") for name in found if name.startswith(("sync ", "tracker "))}
 
 
 def test_every_command_that_takes_an_id_takes_each_of_its_forms_and_names_the_ids_there_are(project: Project) -> None:

@@ -5,11 +5,9 @@ Each can be told to fail: so many times, with a status, after the work is done, 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
-import socket
 import sqlite3
 import sys
 import textwrap
@@ -134,6 +132,9 @@ class GitHub(World):
         self.whom: Callable[[], int] = os.getpid
         """Who is killed where a failure says `kill`."""
         self.collaborators: set[str] | None = None
+        import asyncio
+        import socket
+
         import uvicorn
 
         listening = socket.socket()
