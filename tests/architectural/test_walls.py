@@ -31,6 +31,17 @@ PROCESSES = {
     "plugins/runtime/kitty_runtime/mcp.py": "runs kitty's own commands, which a client can interrupt",
     "kitty_host/testing.py": "fixtures run kitty as a user would, and plain Git to compare with",
 }
+NETWORK = {
+    "plugins/sync/kitty_sync/transport.py": "sends whatever is sent, with the token of whoever it is sent to",
+    "plugins/runtime/kitty_runtime/serve.py": "listens on loopback, and sends nothing of its own accord",
+}
+SERVERS = ("plugins/sync/kitty_sync/hub/",)
+"""What is below answers; the client never imports it."""
+CLIENTS = re.compile(
+    r"(httpx|httpcore|h11|h2|requests|urllib\.request|urllib3|http\.client|aiohttp|websockets|websocket|httplib2|pycurl"
+    r"|socket|_socket|socketserver|ssl|ftplib|smtplib|xmlrpc|telnetlib)(\.|$)"
+    r"|asyncio\.(streams\.)?(open_connection|open_unix_connection|start_server)$|.*\.create_(unix_)?connection$"
+)
 FILES = {"kitty_host/files.py": "owns every rename, link and lock"}
 
 
@@ -87,6 +98,22 @@ def starts_processes(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
             r"os\.(system|popen|exec|spawn|posix_spawn|fork)|asyncio\.create_subprocess|anyio\.(open|run)_process", name
         ):
             yield line, name
+
+
+def sends(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    if path.startswith(SERVERS):
+        return
+    for line, name in [*imports(tree), *attributes(tree), *loaded(tree)]:
+        if CLIENTS.match(name):
+            yield line, name
+
+
+def loaded(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """What is imported by its name."""
+    for node in ast.walk(tree):
+        name = getattr(node.func, "id", getattr(node.func, "attr", "")) if isinstance(node, ast.Call) else ""
+        if isinstance(node, ast.Call) and name in ("import_module", "__import__", "find_spec", "resolve_name"):
+            yield from ((line, text.replace(":", ".")) for argument in node.args[:1] for line, text in texts(argument))
 
 
 def renames_links_or_locks(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -220,6 +247,40 @@ WALLS = {
             "uses anyio": "import anyio\nanyio.open_process(['git'])\n",
         },
         "import os\nos.getpid()\nmission.repo.git.run('status')\n",
+    ),
+    "one module sends": Wall(
+        sends,
+        HOST + PLUGINS,
+        NETWORK,
+        {
+            "imports httpx": "import httpx\n",
+            "imports from it": "from httpx import Client\n",
+            "imports what it is made of": "import httpcore\n",
+            "imports it inside": "def f():\n    import httpx as h\n",
+            "imports it for types": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import httpx\n",
+            "imports requests": "import requests\n",
+            "imports from requests": "from requests.sessions import Session\n",
+            "imports urllib": "import urllib.request\n",
+            "imports urllib from": "from urllib.request import urlopen\n",
+            "imports the module from urllib": "from urllib import request\n",
+            "uses it through another import": "import urllib.parse\nurllib.request.urlopen('https://a')\n",
+            "imports urllib3": "import urllib3\n",
+            "imports http.client": "from http import client\n",
+            "imports aiohttp": "import aiohttp\n",
+            "imports websockets": "from websockets.sync.client import connect\n",
+            "imports websocket": "import websocket\n",
+            "imports socket": "import socket\n",
+            "imports from socket": "from socket import create_connection\n",
+            "imports ssl": "import ssl\n",
+            "uses asyncio": "import asyncio\nasyncio.open_connection('a', 1)\n",
+            "uses a loop": "loop.create_connection(Protocol, 'a', 1)\n",
+            "loads it by name": "import importlib\nimportlib.import_module('httpx')\n",
+            "loads it by a bare name": "from importlib import import_module\nimport_module('urllib.request')\n",
+            "loads it as the interpreter does": "__import__('websockets')\n",
+            "loads what it names": "import pkgutil\npkgutil.resolve_name('http.client:HTTPConnection')\n",
+        },
+        "from urllib.parse import urlsplit\nimport http\nhttp.HTTPStatus.OK\nrequests = []\nself.requests.append(1)\n"
+        "import importlib\nimportlib.import_module(name)\nimport asyncio\nasyncio.run(f())\nself.socket.close()\n",
     ),
     "one module renames, links and locks": Wall(
         renames_links_or_locks,

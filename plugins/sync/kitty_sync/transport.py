@@ -34,19 +34,9 @@ _CONNECT, _READ, _WHOLE = 10.0, 30.0, 120.0
 """Seconds: until there is a connection, between two pieces of an answer, and for all of it."""
 _SILENCE = 45.0
 """Seconds without a line of a stream; a hub sends a comment every 15."""
-_PIECE = 64 * 1024
-_OURS = frozenset(
-    [
-        "authorization",
-        "proxy-authorization",
-        "cookie",
-        "host",
-        "connection",
-        "accept-encoding",
-        "user-agent",
-        "content-length",
-        "transfer-encoding",
-    ]
+_OURS = (
+    *("authorization", "proxy-authorization", "cookie", "host", "connection", "user-agent"),
+    *("accept-encoding", "content-length", "transfer-encoding"),
 )
 """Headers that nobody else sets."""
 
@@ -116,7 +106,7 @@ class Connection:
     def stream(self, path: str, *, headers: Mapping[str, str] | None = None) -> Iterator[Iterator[str]]:
         """The lines of an answer that goes on. Errors: as `Transport`."""
         for token in self._tokens():
-            with self._open("GET", path, b"", {**(headers or {})}, token, silence=_SILENCE) as response:
+            with self._sent("GET", path, b"", {**(headers or {})}, token, silence=_SILENCE) as response:
                 if response.status_code == 200:
                     yield self._lines(response)
                     return
@@ -126,7 +116,7 @@ class Connection:
 
     def send(self, method: str, path: str, body: bytes, headers: Mapping[str, str], token: str | None) -> Answer:
         """One request and its whole answer, whatever it is, with exactly this token. Errors: `SERVER_UNREACHABLE`."""
-        with self._open(method, path, body, headers, token) as response:
+        with self._sent(method, path, body, headers, token) as response:
             return self._whole(response)
 
     def _tokens(self) -> Iterator[str]:
@@ -134,10 +124,11 @@ class Connection:
         token, asked = self._token or self._read(), False
         yield token
         for _ in range(3):
-            self._token = ""
-            renewed = refresh.refresh(self.issuer, token, self._ask)
-            token, asked = renewed.kept.tokens.access, renewed.asked
-            self._token = token
+            if self._token in ("", token):  # else another thread has got one
+                self._token = ""
+                renewed = refresh.refresh(self.issuer, token, self._ask)
+                self._token, asked = renewed.kept.tokens.access, renewed.asked
+            token = self._token or token
             yield token
             if asked:
                 return
@@ -157,7 +148,7 @@ class Connection:
         return AuthRefreshFailed(self.issuer, "the server refuses the token that it has just given")
 
     @contextlib.contextmanager
-    def _open(
+    def _sent(
         self,
         method: str,
         path: str,
@@ -211,7 +202,7 @@ class Connection:
         if inflate is None and coding not in ("", "identity"):
             raise self._unreachable(f"its answer is encoded as {inert(coding)}")
         found, until = bytearray(), time.monotonic() + _WHOLE
-        for piece in response.iter_raw(_PIECE):
+        for piece in response.iter_raw():
             try:
                 found += inflate.decompress(piece, LARGEST + 1 - len(found)) if inflate else piece
             except zlib.error:

@@ -57,18 +57,3 @@ def test_enabled_queues_every_row(poked: Project, monkeypatch: pytest.MonkeyPatc
 def test_help_is_there_without_the_switch(poked: Project) -> None:
     assert "drain" in poked.kitty("sync", "--help").stdout
     assert "--dry-run" in poked.kitty("sync", "drain", "--help").stdout
-
-
-def test_no_module_imports_a_network_library() -> None:
-    import kitty_sync
-
-    places = Path(kitty_sync.__file__).parent.glob("*.py")
-    words = ("http", "socket", "urllib", "websockets", "requests", "ssl")
-    lines = [
-        line
-        for place in places
-        for line in place.read_text().splitlines()
-        if line.split()[:1] in (["import"], ["from"])
-    ]
-    assert lines
-    assert [line for line in lines if any(word in line.split()[1] for word in words)] == []
