@@ -14,6 +14,7 @@ from kitty_sync.switch import require_enabled
 
 if TYPE_CHECKING:  # nothing here may load SQLite before it is known that sync is enabled
     from kitty_host.packages import Package
+    from kitty_host.state import State
     from kitty_sync.tracker.engine import Direction, Exchange, Outcome
     from kitty_sync.tracker.links import Links
     from kitty_sync.tracker.settings import Settings
@@ -82,7 +83,8 @@ def status(call: Invocation) -> None:
     _require(call)
     from kitty_sync.tracker.view import view
 
-    payload, text = view(call.state(), _settings(call), _links(call))
+    state = call.state()
+    payload, text = view(state, _settings(call), _links(call))
     call.show({"schema": SCHEMA, **payload}, text)
 
 
@@ -97,13 +99,13 @@ def _run(
     if recreate and not wp:
         raise click.UsageError("--recreate goes with --wp")
     _require(call)
-    settings, links = _settings(call), _links(call)
     state = call.state()
+    settings, links = _settings(call), _links(call)
     packages = (call.mission.package(wp),) if wp else state.packages
     from kitty_sync.tracker.failure import TrackerSyncFailed
 
     with links.locked():
-        exchange = _exchange(call, settings, links, direction, taken or {})
+        exchange = _exchange(call, state, settings, links, direction, taken or {})
         _forget_gone(links, packages, recreate)
         try:
             exchange.run(packages)
@@ -117,7 +119,7 @@ def _run(
 
 
 def _exchange(
-    call: Invocation, settings: Settings, links: Links, direction: Direction, taken: dict[str, Any]
+    call: Invocation, state: State, settings: Settings, links: Links, direction: Direction, taken: dict[str, Any]
 ) -> Exchange:
     from kitty_sync.entry import project_of
     from kitty_sync.tracker.connectors import connect
@@ -127,7 +129,7 @@ def _exchange(
     return Exchange(
         tracker=connect(settings.provider, settings.workspace, call.repo.root, transport),
         links=links,
-        state=call.state(),
+        state=state,
         project=project_of(call.repo),
         policies=settings.policies,
         retry=settings.retry,

@@ -80,7 +80,7 @@ class Exchange:
             except KittyError as error:
                 if error.code != "TRACKER_FILE":
                     raise
-                self._find("TRACKER_FILE", error.message, error.hint)
+                self._find(Finding("TRACKER_FILE", error.message, error.hint))
         if self.refused:
             self.refused[0].details["refused"] = [failure.wp_id for failure in self.refused]
             raise self.refused[0]
@@ -153,14 +153,18 @@ class Exchange:
         seen = self._seen(package, answer)
         self.outcome.pushed.append({"wp": package.wp_id, "issue": issue.name, "fields": sorted(sent)})
         for name in [name for name in patch if seen[name] != patch[name]]:
-            self._find("TRACKER_NOT_TAKEN", f"{_called(package, issue)}: the tracker made something else of {name}")
+            self._find(
+                Finding("TRACKER_NOT_TAKEN", f"{_called(package, issue)}: the tracker made something else of {name}")
+            )
         base = {name: Base(value, seen[name]) for name, value in patch.items()}
         return evolve(link.agreed(base), seen=seen)
 
     def _can(self, package: Package, link: Link, name: str, value: Value) -> bool:
         reason = self.tracker.unsendable(name, value)
         if reason:
-            self._find("TRACKER_NOT_SENT", f"{package.wp_id} and {inert(link.name)}: {name} stays as it is: {reason}")
+            self._find(
+                Finding("TRACKER_NOT_SENT", f"{package.wp_id} and {inert(link.name)}: {name} stays as it is: {reason}")
+            )
         return not reason
 
     # Which issue it is
@@ -179,7 +183,7 @@ class Exchange:
     def _left_gone(self, link: Link) -> _Left:
         self._save(evolve(link, gone=True))
         again = f"make another: kitty tracker push --wp {link.wp_id} --recreate"
-        self._find("TRACKER_ISSUE_GONE", f"{link.wp_id}: {inert(link.name)} is not there any more", again)
+        self._find(Finding("TRACKER_ISSUE_GONE", f"{link.wp_id}: {inert(link.name)} is not there any more", again))
         return _Left()
 
     def _found(self, package: Package) -> tuple[Link, Issue] | None:
@@ -199,9 +203,11 @@ class Exchange:
         if claiming:
             names = ", ".join(inert(one.name) for one in claiming)
             self._find(
-                "TRACKER_AMBIGUOUS",
-                f"{package.wp_id} may be each of: {names}",
-                "take the comment that begins with <!-- kitty out of those that are not",
+                Finding(
+                    "TRACKER_AMBIGUOUS",
+                    f"{package.wp_id} may be each of: {names}",
+                    "take the comment that begins with <!-- kitty out of those that are not",
+                )
             )
             raise _Left
         return None
@@ -335,9 +341,11 @@ class Exchange:
                 self.outcome.conflicts.append(told)
             elif verdict.overrules and name == "status":
                 self._find(
-                    "TRACKER_STATUS",
-                    f"{_called(package, issue)}: {told['remote']} there, {told['local']} here; a lane is not moved from outside",
-                    f"move it as a person does, if it is so: kitty move {package.wp_id} --help",
+                    Finding(
+                        "TRACKER_STATUS",
+                        f"{_called(package, issue)}: {told['remote']} there, {told['local']} here; a lane is not moved from outside",
+                        f"move it as a person does, if it is so: kitty move {package.wp_id} --help",
+                    )
                 )
             elif verdict.overrules:
                 here_counts = verdict.move is Move.TO_REMOTE
@@ -346,11 +354,14 @@ class Exchange:
                 value = (there if here_counts else here)[name]
                 self.outcome.overruled.append({"wp": package.wp_id, "field": name, "value": value})
                 self._find(
-                    "TRACKER_OVERRULED", f"{_called(package, issue)}: the {side} {name} counts; the other was: {lost}"
+                    Finding(
+                        "TRACKER_OVERRULED",
+                        f"{_called(package, issue)}: the {side} {name} counts; the other was: {lost}",
+                    )
                 )
 
-    def _find(self, code: str, message: str, hint: str = "") -> None:
-        self.outcome.findings.append(Finding(code, message, hint, "warn"))
+    def _find(self, finding: Finding) -> None:
+        self.outcome.findings.append(finding._replace(severity="warn"))
 
     # Small things
 
