@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
+from kitty_sync.hub.tokens import Pair, digest_of
+
 from ..hub import PROJECT, HubProcess, record
 from .team import Team
-
-from kitty_sync.hub.tokens import Pair, digest_of
 
 OTHER = "00000000-0000-4000-8000-000000000000"
 
