@@ -72,7 +72,7 @@ class Config:
         return cls(path, data)
 
     def section(self, name: str, record: type[Section]) -> Section:
-        """The mapping under `name` (dots go deeper) as an attrs record; absent keys take the record's defaults."""
+        """The mapping under `name` (dots go deeper) as an attrs record, or a named tuple; absent keys take its defaults."""
         found: Any = self.data
         for part in name.split("."):
             found = found.get(part)
@@ -263,8 +263,11 @@ def _worded(error: BaseException, kind: type[Any] | None) -> str:
 def converter() -> Converter:
     """The host's cattrs converter."""
     from cattrs import Converter
+    from cattrs.cols import is_namedtuple, namedtuple_dict_structure_factory
 
     made = Converter()
+    # For what a command reads that cannot wait for attrs (ADR 0006).
+    made.register_structure_hook_factory(is_namedtuple, namedtuple_dict_structure_factory)
     for kind in _SCALARS:
         made.register_structure_hook(kind, _exactly)
     made.register_structure_hook_factory(_is_list, _list_of)

@@ -442,18 +442,36 @@ def _take(path: Path, deadline: float | None, purpose: str, waiting: Callable[[]
 
 
 def _wait(path: Path, descriptor: int, deadline: float | None, purpose: str) -> None:
+    """In the kernel's queue, which is first come, first served: whoever asked now and then would find it taken again each time."""
     import fcntl
 
     if deadline is None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         return
-    while True:
-        if time.monotonic() >= deadline:
-            raise _held(path, purpose) from None
-        time.sleep(0.02)
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+    left = deadline - time.monotonic()
+    if left > 0 and _waited(descriptor, left):
+        return
+    raise _held(path, purpose) from None
+
+
+def _waited(descriptor: int, seconds: float) -> bool:
+    """Whether the lock was had in time. The call itself knows no time-out, so that it is made in a thread that may be left behind."""
+    import fcntl
+    import threading
+
+    had = threading.Event()
+    same = os.dup(descriptor)
+
+    def take() -> None:
+        # A lock that comes too late goes with this descriptor, the last one of the two.
+        try:
+            fcntl.flock(same, fcntl.LOCK_EX)
+            had.set()
+        finally:
+            os.close(same)
+
+    threading.Thread(target=take, name="kitty-lock", daemon=True).start()
+    return had.wait(seconds)
 
 
 def _held(path: Path, purpose: str) -> KittyError:

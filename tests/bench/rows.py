@@ -179,6 +179,47 @@ def appends(bench: Bench) -> Iterator[str]:
     )
 
 
+def queue(bench: Bench) -> Iterator[str]:
+    """Enqueueing for sync: one process against bare SQLite; eight processes against the rate of one; the longest wait of any."""
+    os.environ["XDG_STATE_HOME"] = str(bench.scratch / "state")
+    for count, goal in ((1, 0.9), (8, 0.8)):
+        waits: list[float] = []
+
+        def enqueued(count: int = count, waits: list[float] = waits) -> Cost:
+            cost, told = _queued(count)
+            waits += told
+            return cost
+
+        other = (lambda: _bare(bench.scratch)) if count == 1 else (lambda: _queued(1)[0])
+        ratio = in_turn(enqueued, other, runs=min(bench.runs, 5))
+        rate, against = _ROWS * count / ratio.one.wall, _ROWS / ratio.other.wall
+        note = f"({rate:.0f} / {against:.0f} a second; the longest took {max(waits) * 1000:.0f} ms)"
+        what = f"events queued a second, {count} process{'es' if count > 1 else ''}"
+        name = "SQLite, WAL, synchronous FULL" if count == 1 else "one process"
+        yield line(what, name, f">= {goal}", rate / against, rate / against >= goal, note)
+
+
+def sync(bench: Bench) -> Iterator[str]:
+    """A local command that writes, with sync on, against the same with sync off; with a hub that is there, and one that is not."""
+    root = _repository(bench.scratch / "synced", packages=10)
+    home = bench.scratch / "sync-home"
+    hub = _Hub(bench.scratch / "hub")
+    base = {"XDG_STATE_HOME": str(home / "state"), "XDG_CONFIG_HOME": str(home / "config"), "KITTY_KEYRING": "0"}
+    on = {**base, "SPEC_KITTY_ENABLE_SAAS_SYNC": "1"}
+    hub.log_in(root, on)
+    try:
+        for what in ("alive", "dead"):
+            if what == "dead":
+                hub.close()
+            command = (KITTY, "-C", root, "move", "WP01", "planned", "--force", "--agent", "ada", "--reason", "bench")
+            ratio = in_turn(process(*command, environment=on), process(*command, environment=base), runs=bench.runs)
+            note = f"({ratio.one.wall * 1000:.0f} / {ratio.other.wall * 1000:.0f} ms)"
+            name = f"a command that writes, sync on, server {what}"
+            yield line(name, "the same with sync off (wall)", "<= 1.3", ratio.wall, ratio.wall <= 1.3, note)
+    finally:
+        hub.close()
+
+
 ALONE = {**os.environ, "KITTY_PLUGINS": "merge"}
 MERGE = ("merge", "--json", "--keep-worktrees")
 
@@ -290,6 +331,8 @@ ROWS: dict[str, Callable[[Bench], Iterator[str]]] = {
     "million": million,
     "corpus": corpus,
     "appends": appends,
+    "queue": queue,
+    "sync": sync,
     "landing": landing,
     "resume": resume,
     "preview": preview,
@@ -327,6 +370,109 @@ sys.stdin.readline()
 for event in range(count):
     connection.execute("INSERT INTO events VALUES (?, ?)", (f"{number}-{event}", "x" * 400))
 """
+
+
+_ENQUEUE = """
+import sys, time
+from kitty_sync.account import enqueue
+from kitty_sync.events import Entry
+from kitty_sync.queue import Queue
+from kitty_sync.settings import Target
+number, count = sys.argv[1], int(sys.argv[2])
+queue = Queue(Target())
+print("ready", flush=True)
+sys.stdin.readline()
+for event in range(count):
+    begun = time.perf_counter()
+    with queue.locked():
+        enqueue(queue, [Entry("p", f"{number}-{event}", "d" * 64, "2026", "x" * 400)], 10**9, "bench")
+    print(time.perf_counter() - begun)
+"""
+
+
+def _queued(processes: int) -> tuple[Cost, list[float]]:
+    """So many processes that queue their events, from the moment when all of them are ready; and how long each event took."""
+    from kitty_sync.queue import Queue
+    from kitty_sync.settings import Target
+
+    for leftover in Queue(Target()).path.parent.glob("*"):
+        leftover.unlink()
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", _ENQUEUE, str(number), str(_ROWS)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(processes)
+    ]
+    for writer in running:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+    begun = time.perf_counter()
+    for writer in running:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    told = [float(word) for writer in running for word in writer.communicate()[0].split()]
+    wall = time.perf_counter() - begun
+    if any(writer.returncode for writer in running):
+        raise RuntimeError("a writer failed")
+    return Cost(wall, wall), told
+
+
+def _bare(directory: Path) -> Cost:
+    """One process that inserts the same into a table of its own, with a connection that stays."""
+    for leftover in directory.glob("bare.db*"):
+        leftover.unlink()
+    database = sqlite3.connect(directory / "bare.db", isolation_level=None)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=FULL")
+    database.execute("CREATE TABLE events (project, event_id, digest, at, line, UNIQUE (project, event_id))")
+    begun = time.perf_counter()
+    for event in range(_ROWS):
+        row = ("p", f"0-{event}", "d" * 64, "2026", "x" * 400)
+        database.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", row)
+    wall = time.perf_counter() - begun
+    database.close()
+    return Cost(wall, wall)
+
+
+class _Hub:
+    """A hub in a process of its own, and somebody who is logged in to it."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        self._database = directory / "hub.db"
+        command = [KITTY, "hub", "serve", "--database", self._database, "--port", "0", "--json"]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.address = str(json.loads(self._process.stdout.readline())["address"])
+
+    def log_in(self, root: Path, environment: dict[str, str]) -> None:
+        """As somebody who may write."""
+        who = "bench@example.org"
+        hub = [KITTY, "hub", "user"]
+        database = ["--database", self._database]
+        subprocess.run([*hub, "add", who, "--team", "bench", *database], check=True, stdout=subprocess.DEVNULL)
+        command = [KITTY, "auth", "login", self.address]
+        told = {**os.environ, **environment}
+        with subprocess.Popen(
+            command, cwd=root, env=told, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as login:
+            assert login.stderr is not None
+            code = ""
+            while not code:
+                said = login.stderr.readline()
+                code = said.partition("confirm the code ")[2].partition(".")[0]
+            subprocess.run([*hub, "approve", who, code, *database], check=True, stdout=subprocess.DEVNULL)
+            if login.wait():
+                raise RuntimeError("nobody could log in")
+
+    def close(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait()
 
 
 def _writers(script: str, directory: Path) -> Cost:

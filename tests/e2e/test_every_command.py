@@ -12,7 +12,15 @@ from kitty_host.cli import Kitty
 from kitty_host.plugins import Plugins
 from kitty_host.testing import Project
 
-WORDS = {"wp": "WP01", "lane": "blocked", "status": "done", "ids": "T001", "action": "implement", "version": "1.0"}
+WORDS = {
+    "wp": "WP01",
+    "lane": "blocked",
+    "status": "done",
+    "ids": "T001",
+    "action": "implement",
+    "version": "1.0",
+    "provider": "github",
+}
 MORE = {"intake": ["plan.md"], "review": ["--claim"], "effort": ["--seconds", "1"]}
 WITHOUT_A_REPOSITORY = {
     "init": "makes one ready",
@@ -98,7 +106,7 @@ def test_where_nothing_is_initialized_every_command_refuses_and_writes_nothing(
                 assert f"-C {here.root} init" in done.json["hint"]
                 assert str(here.root) in done.json["message"]
     others = {name: said for name, said in told.items() if said != (1, "SPEC_KITTY_REPO_NOT_INITIALIZED")}
-    assert others == {name: (1, "SYNC_DISABLED") for name in found if name.startswith("sync ")}
+    assert others == {name: (1, "SYNC_DISABLED") for name in found if name.startswith(("auth ", "sync ", "tracker "))}
 
 
 def test_every_command_that_takes_an_id_takes_each_of_its_forms_and_names_the_ids_there_are(project: Project) -> None:
@@ -128,8 +136,11 @@ def test_every_command_that_takes_an_id_takes_each_of_its_forms_and_names_the_id
             assert "WP01" in done.stdout, (name, form, done)
 
 
-def test_the_old_name_of_the_option_works_wherever_the_new_one_does(project: Project) -> None:
+def test_the_old_name_of_the_option_works_wherever_the_new_one_does(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Hidden from help; where both are given they have to agree."""
+    monkeypatch.setenv("SPEC_KITTY_ENABLE_SAAS_SYNC", "1")
     project.mission("one", [{"work_package_id": "WP01"}])
     found = {
         name: command for name, command in commands().items() if any(one.name == "mission" for one in command.params)

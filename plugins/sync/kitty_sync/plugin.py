@@ -10,13 +10,14 @@ if TYPE_CHECKING:
 
 @hookimpl(trylast=True)
 def kitty_commands() -> list[Command]:
-    """`auth`, `hub` and `sync`."""
+    """`auth`, `hub`, `sync` and `tracker`."""
     return [
         Command("auth", "kitty_sync.auth.cli:auth", "Log in to a server, out of it, and see as whom."),
         Command("hub", "kitty_sync.hub.cli:hub", "Serve a team: take its events, keep each once, hand them out."),
         Command(
             "sync", "kitty_sync.cli:sync", "Send events to the hub; look at the offline queue, empty it, fill it again."
         ),
+        Command("tracker", "kitty_sync.tracker.cli:tracker", "Keep work packages and the issues of a tracker alike."),
     ]
 
 

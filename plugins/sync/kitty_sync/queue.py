@@ -32,6 +32,7 @@ _TABLES = (
     "CREATE TABLE events (seq INTEGER PRIMARY KEY, project TEXT NOT NULL, event_id TEXT NOT NULL, digest TEXT NOT NULL,"
     " at TEXT NOT NULL, place TEXT NOT NULL, line TEXT NOT NULL, note TEXT NOT NULL DEFAULT '', UNIQUE (project, event_id))",
     f"CREATE INDEX pending ON events (seq) WHERE place = '{PENDING}'",
+    "CREATE INDEX places ON events (project, place)",
     f"CREATE INDEX drained ON events (note) WHERE place = '{DRAINED}'",
     "CREATE TABLE refusals (kind TEXT NOT NULL, project TEXT NOT NULL, event_id TEXT NOT NULL, expected TEXT NOT NULL,"
     " actual TEXT NOT NULL, source TEXT NOT NULL, line TEXT NOT NULL, UNIQUE (kind, project, event_id, actual, source))",
@@ -99,6 +100,8 @@ class Queue:
         name = hashlib.sha256(f"{target.hub}\0{target.tenant}".encode()).hexdigest()[:32]
         self.path = Path(user_state_path("kitty")) / "queue" / f"{name}.db"
         self._wait = wait_seconds
+        self._database: sqlite3.Connection | None = None
+        self._file = (0, 0)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -213,18 +216,31 @@ class Queue:
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
+        """The connection, which stays: the last one that is closed costs as much as several commits."""
         try:
-            database = sqlite3.connect(self.path, timeout=self._wait, isolation_level=None)
-            try:
-                database.execute("PRAGMA synchronous = FULL")
-                version = database.execute("PRAGMA user_version").fetchone()[0]
-                if version != _VERSION:
-                    _make(database, self.path, version)
-                yield database
-            finally:
-                database.close()
+            yield self._connected()
         except sqlite3.Error as error:
+            self.close()
             raise _refusal(self.path, error) from error
+
+    def _connected(self) -> sqlite3.Connection:
+        status = self.path.stat()
+        file = (status.st_dev, status.st_ino)
+        if self._database is None or self._file != file:  # it may have been moved away
+            self.close()
+            self._file = file
+            self._database = sqlite3.connect(self.path, timeout=self._wait, isolation_level=None)
+            self._database.execute("PRAGMA synchronous = FULL")
+        version = self._database.execute("PRAGMA user_version").fetchone()[0]
+        if version != _VERSION:
+            _make(self._database, self.path, version)
+        return self._database
+
+    def close(self) -> None:
+        """Let go of the file. It is opened again when something is asked."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
 
 class Change:

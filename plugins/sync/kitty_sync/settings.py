@@ -5,8 +5,6 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
-from attrs import frozen
-
 from kitty_host.api import KittyError
 from kitty_host.repo import Repo
 
@@ -25,13 +23,11 @@ class Target(NamedTuple):
     tenant: str = NOBODY
 
 
-@frozen
-class _Project:
+class _Project(NamedTuple):
     uuid: str = ""
 
 
-@frozen
-class _Sync:
+class _Sync(NamedTuple):
     queue_max_events: int = 10_000
     max_retries: int = 5
     max_backoff_seconds: float = 30

@@ -83,9 +83,9 @@ class HubProcess:
         self.address = str(said["address"])
         self._port = int(self.address.rpartition(":")[2])
 
-    def stop(self) -> int:
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End it as a user would, and return its exit code."""
-        return self._end(signal.SIGTERM)
+        return self._end(how)
 
     def kill(self) -> None:
         """End it as a power cut would."""

@@ -22,8 +22,8 @@ from starlette.routing import Route
 from kitty_host.report import ERROR_SCHEMA, shown
 from kitty_sync.hub import bodies, device, ingest, read, tokens
 from kitty_sync.hub.accounts import Member
+from kitty_sync.hub.error import HubError
 from kitty_sync.hub.live import Live
-from kitty_sync.hub.refused import Refused
 from kitty_sync.hub.store import Store
 
 _DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
@@ -54,7 +54,7 @@ class Hub:
             Route("/v1/events", self.add_events, methods=["POST"]),
             Route("/v1/events/stream", self.stream),
         ]
-        handlers: dict[Any, Any] = {Refused: _refused, HTTPException: _unknown, Exception: _fault}
+        handlers: dict[Any, Any] = {HubError: _refused, HTTPException: _unknown, Exception: _fault}
         return Starlette(routes=routes, exception_handlers=handlers)
 
     # Logging in
@@ -109,7 +109,7 @@ class Hub:
         """Take a batch."""
         who = await self._member(request)
         if not who.may_write:
-            raise Refused(403, "ROLE_FORBIDDEN", f"a {who.role} may not add events", "ask an owner for another role")
+            raise HubError("ROLE_FORBIDDEN", 403, f"a {who.role} may not add events", "ask an owner for another role")
         body = await bodies.sent(request)
         encoding = request.headers.get("content-encoding", "").strip().lower()
         results, cursor = await run_in_threadpool(self._take, body, encoding, who)
@@ -189,15 +189,15 @@ def _bearer(request: Request) -> str:
     return token.strip()
 
 
-def _no_token(message: str) -> Refused:
-    return Refused(401, "TOKEN_REJECTED", message, "log in again", {"WWW-Authenticate": "Bearer"})
+def _no_token(message: str) -> HubError:
+    return HubError("TOKEN_REJECTED", 401, message, "log in again", {"WWW-Authenticate": "Bearer"})
 
 
 def _limit(text: str) -> int:
     if not text:
         return read.USUAL
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= read.MOST):
-        raise Refused(400, "QUERY_INVALID", f"limit is no number from 1 to {read.MOST}", "leave it out")
+        raise HubError("QUERY_INVALID", 400, f"limit is no number from 1 to {read.MOST}", "leave it out")
     return int(text)
 
 
@@ -214,15 +214,15 @@ async def _activate(_: Request) -> Response:
     return PlainTextResponse("On the machine of the hub: kitty hub user approve EMAIL CODE\n")
 
 
-async def _refused(_: Request, error: Refused) -> Response:
+async def _refused(_: Request, error: HubError) -> Response:
     return JSONResponse({"schema": ERROR_SCHEMA, **shown(error)}, error.status, headers=error.headers)
 
 
 async def _unknown(request: Request, error: HTTPException) -> Response:
     message = "there is no such call" if error.status_code == 404 else error.detail
-    refused = Refused(error.status_code, "CALL_UNKNOWN", message, "see docs/hub.md of kitty", error.headers)
+    refused = HubError("CALL_UNKNOWN", error.status_code, message, "see docs/hub.md of kitty", error.headers)
     return await _refused(request, refused)
 
 
 async def _fault(request: Request, _: Exception) -> Response:
-    return await _refused(request, Refused(500, "FAULT", "a fault in the hub", "its log says more"))
+    return await _refused(request, HubError("FAULT", 500, "a fault in the hub", "its log says more"))

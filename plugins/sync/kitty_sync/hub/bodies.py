@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from kitty_sync.hub.refused import Refused
+from kitty_sync.hub.error import HubError
 
 LARGEST = 1024 * 1024
 """Bytes of a body, inflated."""
@@ -109,9 +109,9 @@ def _number(text: str) -> float:
     return number
 
 
-def _invalid(message: str) -> Refused:
-    return Refused(400, "BODY_INVALID", message, "see the table of calls in docs/hub.md of kitty")
+def _invalid(message: str) -> HubError:
+    return HubError("BODY_INVALID", 400, message, "see the table of calls in docs/hub.md of kitty")
 
 
-def _too_large(largest: int) -> Refused:
-    return Refused(413, "BODY_TOO_LARGE", f"a body has {largest} bytes at most, inflated", "send less at once")
+def _too_large(largest: int) -> HubError:
+    return HubError("BODY_TOO_LARGE", 413, f"a body has {largest} bytes at most, inflated", "send less at once")

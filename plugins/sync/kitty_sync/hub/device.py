@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from kitty_host.api import KittyError
 from kitty_sync.hub.accounts import Member
-from kitty_sync.hub.refused import Refused
+from kitty_sync.hub.error import HubError
 from kitty_sync.hub.schema import grants
 from kitty_sync.hub.tokens import Pair, digest_of, open_session, secret
 
@@ -39,7 +39,7 @@ def begin(database: Connection, now: float) -> Grant:
     """Two new codes. Errors: `HUB_BUSY` (429), where too many wait."""
     database.execute(delete(grants).where(grants.c.expires_at <= now))
     if (database.scalar(select(func.count()).select_from(grants)) or 0) >= WAITING:
-        raise Refused(429, "HUB_BUSY", "too many wait for approval", "ask again in a minute", {"Retry-After": "60"})
+        raise HubError("HUB_BUSY", 429, "too many wait for approval", "ask again in a minute", {"Retry-After": "60"})
     code = "".join(secrets.choice(_LETTERS) for _ in range(8))
     grant = Grant(secret("khd_"), f"{code[:4]}-{code[4:]}")
     database.execute(

@@ -17,7 +17,7 @@ from spec_kitty_events import normalize_event_id
 from sqlalchemy import Connection, bindparam, text
 
 from kitty_sync.hub.accounts import Member
-from kitty_sync.hub.refused import Refused
+from kitty_sync.hub.error import HubError
 from kitty_sync.schemas import is_modelled, refusal
 
 MOST = 1000
@@ -64,9 +64,9 @@ def judge(body: Mapping[str, Any], who: Member) -> list[Candidate | Result]:
     """
     records = body.get("events")
     if not isinstance(records, list) or not set(body) <= {"events", *_CLAIMS}:
-        raise Refused(400, "BODY_INVALID", "the body is not {events: [...]}", "see the table of calls in docs/hub.md")
+        raise HubError("BODY_INVALID", 400, "the body is not {events: [...]}", "see the table of calls in docs/hub.md")
     if len(records) > MOST:
-        raise Refused(413, "BATCH_TOO_LARGE", f"a batch has {MOST} events at most", "send less at once")
+        raise HubError("BATCH_TOO_LARGE", 413, f"a batch has {MOST} events at most", "send less at once")
     for one in (body, *records):
         _refuse_claims(one, who)
     return [_judged(record) for record in records]
@@ -91,7 +91,7 @@ def store(database: Connection, team_id: str, judged: Sequence[Candidate | Resul
             results.append(Result(one.sent_id, DUPLICATE))
         else:
             message = f"it is known with another content: {known[one.key]}"
-            results.append(Result(one.sent_id, CONFLICT, "EVENT_ID_CONFLICT", message))
+            results.append(Result(one.sent_id, CONFLICT, code="EVENT_ID_CONFLICT", message=message))
     if new:
         _insert(database, team_id, new, now)
     return results
@@ -119,20 +119,22 @@ def _refuse_claims(said: Any, who: Member) -> None:
     if isinstance(said, dict):
         for key in _CLAIMS:
             if key in said and said[key] not in (who.team_id, who.team_slug):
-                raise Refused(403, "TENANT_CLAIMED", f"{key} is not the team of the token", "log in to that team")
+                raise HubError("TENANT_CLAIMED", 403, f"{key} is not the team of the token", "log in to that team")
 
 
 def _judged(record: Any) -> Candidate | Result:
     event = record.get("event") if isinstance(record, dict) else None
     if not isinstance(event, dict):
-        return Result(None, REJECTED, "SCHEMA_REJECTED", "it is no record with an event")
+        return Result(None, REJECTED, code="SCHEMA_REJECTED", message="it is no record with an event")
     sent_id = event.get("event_id") if isinstance(event.get("event_id"), str) else None
     event_type = event.get("event_type")
     if isinstance(event_type, str) and not is_modelled(event_type):
-        return Result(sent_id, REJECTED, "EVENT_TYPE_UNKNOWN", f"there is no model for {event_type[:80]!r}")
+        return Result(
+            sent_id, REJECTED, code="EVENT_TYPE_UNKNOWN", message=f"there is no model for {event_type[:80]!r}"
+        )
     wrong = _wrong(record, event)
     if wrong is not None or sent_id is None:
-        return Result(sent_id, REJECTED, "SCHEMA_REJECTED", wrong)
+        return Result(sent_id, REJECTED, code="SCHEMA_REJECTED", message=wrong)
     known = normal(event)
     kept = {key: record[key] for key in (*_TEXTS, "event")}
     digest = hashlib.sha256(canonical(known).encode()).hexdigest()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from attrs import frozen
 from sqlalchemy import Connection, text
 
-from kitty_sync.hub.refused import Refused
+from kitty_sync.hub.error import HubError
 
 MOST, USUAL = 1000, 500
 """Events of a page."""
@@ -47,7 +47,7 @@ def position_of(cursor: str) -> int:
         plain = b""
     found = re.fullmatch(rb"1:([0-9]{1,18})", plain)
     if not found:
-        raise Refused(400, "QUERY_INVALID", "the cursor is none of this hub", "begin anew, without a cursor")
+        raise HubError("QUERY_INVALID", 400, "the cursor is none of this hub", "begin anew, without a cursor")
     return int(found[1])
 
 

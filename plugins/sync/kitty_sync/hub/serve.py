@@ -50,14 +50,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(database: Path, listener: socket.socket, listening: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM. `listening` is told the address. Errors: `HUB_DATABASE`, `LOCK_HELD`."""
+    """Serve until SIGINT or SIGTERM. `listening` is told the address, when either is heeded. Errors: `HUB_DATABASE`, `LOCK_HELD`."""
     beside = database.with_name(f"{database.name}.lock")
     with listener, lock(beside, wait_seconds=0, purpose=f"the hub's database {database}", sign=True):
         store = Store(database)
         try:
             hub = Hub(store, _address(listener))
-            server = _Server(_config(hub), hub.live)
-            listening(hub.address)
+            server = _Server(_config(hub), hub.live, lambda: listening(hub.address))
             asyncio.run(server.serve([listener]))
         finally:
             store.close()
@@ -85,9 +84,14 @@ def _config(hub: Hub) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """Ends streams as soon as it is told to end; uvicorn would wait for those who listen to go."""
 
-    def __init__(self, config: uvicorn.Config, live: Live) -> None:
+    def __init__(self, config: uvicorn.Config, live: Live, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._live = live
+        self._started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._started()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

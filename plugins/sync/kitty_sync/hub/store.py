@@ -19,10 +19,10 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 
 from kitty_host.api import KittyError
 from kitty_host.files import disk_errors, make_directory, write_new
-from kitty_sync.hub.refused import busy
+from kitty_sync.hub.error import busy
 from kitty_sync.hub.schema import metadata
 
-_PATIENCE = 20.0
+_PATIENCE = 5.0
 """Seconds that a writer waits for its turn."""
 _BEGIN = "kitty_begin"
 

@@ -108,25 +108,24 @@ def test_every_event_of_a_mixed_batch_has_a_result_by_its_id_and_in_its_place(te
     assert list(team.events()) == [record(number)["event"]["event_id"] for number in (1, 2, 3, 8)]
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        record(1, event_id="u" * 26),
-        record(1, event_id=7),
-        record(1, project_uuid=None),
-        record(1, project_uuid=7),
-        record(1, timestamp="yesterday"),
-        record(1, payload=[]),
-        record(1, event_type=None),
-        record(1) | {"mission_id": None},
-        record(1) | {"mission_slug": "x" * 257},
-        record(1) | {"mission_slug": "\ud800"},
-        record(1) | {"event": [1]},
-        [],
-        None,
-    ],
-    ids=str,
-)
+WRONG = [
+    record(1, event_id="u" * 26),
+    record(1, event_id=7),
+    record(1, project_uuid=None),
+    record(1, project_uuid=7),
+    record(1, timestamp="yesterday"),
+    record(1, payload=[]),
+    record(1, event_type=None),
+    record(1) | {"mission_id": None},
+    record(1) | {"mission_slug": "x" * 257},
+    record(1) | {"mission_slug": "\ud800"},
+    record(1) | {"event": [1]},
+    [],
+    None,
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=[str(number) for number in range(len(WRONG))])
 def test_what_is_no_event_is_rejected_alone(team: Team, writer: httpx.Client, wrong: Any) -> None:
     body = json.dumps({"events": [wrong, record(2)]})
     answer = writer.post("/v1/events", content=body).json()
@@ -298,3 +297,20 @@ def test_what_was_compressed_otherwise_or_is_cut_off_is_refused(
 def test_a_call_that_there_is_not_is_answered_in_the_same_way(writer: httpx.Client) -> None:
     for answer, status in ((writer.get("/v1/nothing"), 404), (writer.delete("/v1/events"), 405)):
         assert (answer.status_code, answer.json()["code"]) == (status, "CALL_UNKNOWN")
+
+
+@pytest.mark.slow
+def test_while_somebody_else_has_the_database_one_is_told_to_come_again(team: Team, writer: httpx.Client) -> None:
+    """And who only reads waits for nobody."""
+    send(writer, record(1))
+    other = sqlite3.connect(team.hub.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        answer = writer.post("/v1/events", json={"events": [record(2)]})
+        assert (answer.status_code, answer.json()["code"]) == (503, "HUB_BUSY")
+        assert answer.headers["Retry-After"] == "1"
+        assert len(writer.get("/v1/events").json()["events"]) == 1
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+    assert send(writer, record(2)) == [STORED]

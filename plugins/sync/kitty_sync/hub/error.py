@@ -8,17 +8,17 @@ from typing import Any
 from kitty_host.api import KittyError
 
 
-class Refused(KittyError):
+class HubError(KittyError):
     """A refusal with the status of HTTP that it is sent with."""
 
     def __init__(
-        self, status: int, code: str, message: str, hint: str, headers: Mapping[str, str] | None = None, **details: Any
+        self, code: str, status: int, message: str, hint: str, headers: Mapping[str, str] | None = None, **details: Any
     ) -> None:
         super().__init__(code, message, hint, **details)
         self.status = status
         self.headers = dict(headers or {})
 
 
-def busy(message: str) -> Refused:
+def busy(message: str) -> HubError:
     """503: it may work in a moment."""
-    return Refused(503, "HUB_BUSY", message, "ask again in a moment", {"Retry-After": "1"})
+    return HubError("HUB_BUSY", 503, message, "ask again in a moment", {"Retry-After": "1"})
