@@ -28,6 +28,9 @@ WITHOUT_A_REPOSITORY = {
     "mission types": "speaks of what is installed",
     "plugins list": "speaks of kitty itself",
     "plugins doctor": "speaks of kitty itself",
+    "hub serve": "serves a team, not a repository",
+    "hub user add": "speaks of a team",
+    "hub user approve": "speaks of a team",
 }
 
 

@@ -1,4 +1,4 @@
-"""The manifest of kitty-sync: the offline queue, and the one way to a server."""
+"""The manifest of kitty-sync: the way of events to a team and back, the one door to servers, and a server."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,13 @@ if TYPE_CHECKING:
 
 @hookimpl(trylast=True)
 def kitty_commands() -> list[Command]:
-    """`auth`, `sync` and `tracker`."""
+    """`auth`, `hub`, `sync` and `tracker`."""
     return [
         Command("auth", "kitty_sync.auth.cli:auth", "Log in to a server, out of it, and see as whom."),
-        Command("sync", "kitty_sync.cli:sync", "Look at the offline queue, empty it to a file, fill it again."),
+        Command("hub", "kitty_sync.hub.cli:hub", "Serve a team: take its events, keep each once, hand them out."),
+        Command(
+            "sync", "kitty_sync.cli:sync", "Send events to the hub; look at the offline queue, empty it, fill it again."
+        ),
         Command("tracker", "kitty_sync.tracker.cli:tracker", "Keep work packages and the issues of a tracker alike."),
     ]
 

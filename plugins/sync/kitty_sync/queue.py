@@ -1,4 +1,4 @@
-"""The offline queue: one SQLite file per hub and tenant in the user's state directory.
+"""The offline queue: one SQLite file per hub and tenant in the user's state directory, and in it the one place of each event.
 
 It is a cache of the ledgers, never the only copy of an event. SQLite's own waiting is unfair to writers, so that they
 queue up for a lock file before they begin: whoever writes holds `locked`.
@@ -9,75 +9,94 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from platformdirs import user_state_path
 
 from kitty_host.api import KittyError
 from kitty_host.files import lock, write_new
-from kitty_sync.entry import HUB, TENANT, Entry
+from kitty_sync.events import Entry
+from kitty_sync.settings import Target
 
+PENDING: Final = "pending"
+DELIVERED: Final = "delivered"
+PARKED: Final = "parked"
+DRAINED: Final = "drained"
+PLACES: Final = (PENDING, DELIVERED, PARKED, DRAINED)
+
+_VERSION = 1
 _TABLES = (
-    "CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, tenant TEXT NOT NULL, project TEXT NOT NULL,"
-    " event_id TEXT NOT NULL, digest TEXT NOT NULL, at TEXT NOT NULL, line TEXT NOT NULL,"
-    " UNIQUE (tenant, project, event_id))",
-    "CREATE TABLE IF NOT EXISTS conflicts (tenant TEXT NOT NULL, project TEXT NOT NULL, event_id TEXT NOT NULL,"
-    " kept TEXT NOT NULL, offered TEXT NOT NULL, line TEXT NOT NULL, UNIQUE (tenant, project, event_id, offered))",
+    # `note` is the reason why one is parked, or the file to which one was drained. What is elsewhere has no `line` any more.
+    "CREATE TABLE events (seq INTEGER PRIMARY KEY, project TEXT NOT NULL, event_id TEXT NOT NULL, digest TEXT NOT NULL,"
+    " at TEXT NOT NULL, place TEXT NOT NULL, line TEXT NOT NULL, note TEXT NOT NULL DEFAULT '', UNIQUE (project, event_id))",
+    f"CREATE INDEX pending ON events (seq) WHERE place = '{PENDING}'",
+    f"CREATE INDEX drained ON events (note) WHERE place = '{DRAINED}'",
+    "CREATE TABLE refusals (kind TEXT NOT NULL, project TEXT NOT NULL, event_id TEXT NOT NULL, expected TEXT NOT NULL,"
+    " actual TEXT NOT NULL, source TEXT NOT NULL, line TEXT NOT NULL, UNIQUE (kind, project, event_id, actual, source))",
+    # Files that are being written: what they hold is moved when they are on disk.
+    "CREATE TABLE drains (file TEXT PRIMARY KEY, project TEXT NOT NULL)",
+    # Ledgers of which every row has a place, as they were then.
+    "CREATE TABLE seen (ledger TEXT PRIMARY KEY, project TEXT NOT NULL, stamp TEXT NOT NULL)",
 )
-_THIS = "tenant = ? AND project = ?"
+_ADD = "INSERT INTO events (project, event_id, digest, at, place, line, note) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_THIS = "project = ? AND event_id = ? AND digest = ?"
 _TROUBLE = {
     "SQLITE_BUSY": ("LOCK_HELD", "wait for the other process to end and run this again"),
     "SQLITE_FULL": ("DISK_FULL", "free some space and run it again"),
     "SQLITE_READONLY": ("READ_ONLY", "make it writable for this user and run it again"),
     "SQLITE_CANTOPEN": ("READ_ONLY", "make it writable for this user and run it again"),
 }
+WAYS_OUT: Final = (
+    "drain it to a file: kitty sync drain",
+    "expand it: kitty sync expand",
+    "flush it to the hub: kitty sync flush",
+)
 
 
 class OfflineQueueFull(KittyError):
     """There was no room for an event: `OFFLINE_QUEUE_FULL`. The ledger has it all the same."""
 
-    def __init__(self, cap: int, depth: int, oldest: str, ways_out: Sequence[str]) -> None:
+    def __init__(self, cap: int, depth: int, oldest: str) -> None:
         super().__init__(
             "OFFLINE_QUEUE_FULL",
             f"the offline queue is full: {depth} of {cap} events, the oldest of {oldest}",
-            "; or ".join(ways_out),
+            "; or ".join(WAYS_OUT),
             cap=cap,
             depth=depth,
             oldest=oldest,
-            ways_out=list(ways_out),
+            ways_out=list(WAYS_OUT),
         )
 
 
-class Outcome(NamedTuple):
-    """What became of the entries that were offered."""
+class Refusal(NamedTuple):
+    """Why a recorded event was not taken."""
 
-    queued: int
-    known: int
-    conflicts: tuple[str, ...]
-    """Ids that are known with another content; recorded, and nothing is overwritten."""
-    overflowed: int
-    """Entries that found no room."""
+    kind: str
+    """A code: `TENANT_MISMATCH`, `PROJECT_MISMATCH`, `EVENT_ID_CONFLICT`, `SCHEMA_REJECTED`."""
+    project: str
+    event_id: str
+    expected: str
+    actual: str
+    source: str
+    """Where it came from: a ledger, or a file and the number of a line."""
+    line: str
 
-    def refuse_conflicts(self) -> None:
-        """Raise `EVENT_ID_CONFLICT` if there were any."""
-        if self.conflicts:
-            raise KittyError(
-                "EVENT_ID_CONFLICT",
-                f"{len(self.conflicts)} events are known with another content, {self.conflicts[0]} the first of them",
-                "what was queued or drained first is kept; compare: kitty sync status --json",
-                event_ids=list(self.conflicts),
-            )
+
+class Pending(NamedTuple):
+    """An event that waits to be sent."""
+
+    seq: int
+    entry: Entry
 
 
 class Queue:
-    """The queue of one hub and tenant, seen from one project."""
+    """The queue of one hub and tenant."""
 
-    def __init__(self, project: str, *, wait_seconds: float = 30.0) -> None:
-        self.project = project
-        name = hashlib.sha256(f"{HUB}\0{TENANT}".encode()).hexdigest()[:32]
+    def __init__(self, target: Target, *, wait_seconds: float = 30.0) -> None:
+        self.target = target
+        name = hashlib.sha256(f"{target.hub}\0{target.tenant}".encode()).hexdigest()[:32]
         self.path = Path(user_state_path("kitty")) / "queue" / f"{name}.db"
         self._wait = wait_seconds
 
@@ -89,107 +108,118 @@ class Queue:
                 write_new(self.path, b"", 0o600)  # SQLite gives its other files the mode of this one
             yield
 
-    def enqueue(
-        self, entries: Iterable[Entry], cap: int, drained: Mapping[str, Entry] = MappingProxyType({})
-    ) -> Outcome:
-        """Add what is neither queued nor drained, up to the cap, in one transaction. Call it under `locked`."""
-        queued = known = overflowed = 0
-        conflicts: list[tuple[Entry, str]] = []
-        with self._transaction() as database:
-            depth = int(database.execute("SELECT count(*) FROM events").fetchone()[0])
-            for entry in entries:
-                elsewhere = drained.get(entry.event_id)
-                kept = elsewhere.digest if elsewhere else self._digest(database, entry.event_id)
-                if kept == entry.digest:
-                    known += 1
-                elif kept is not None:
-                    conflicts.append((entry, kept))
-                elif depth >= cap:
-                    overflowed += 1
-                else:
-                    values = (TENANT, self.project, entry.event_id, entry.digest, entry.at, entry.line)
-                    database.execute(
-                        "INSERT INTO events (tenant, project, event_id, digest, at, line) VALUES (?, ?, ?, ?, ?, ?)",
-                        values,
-                    )
-                    depth, queued = depth + 1, queued + 1
-            database.executemany(
-                "INSERT OR IGNORE INTO conflicts (tenant, project, event_id, kept, offered, line) VALUES (?, ?, ?, ?, ?, ?)",
-                [(TENANT, self.project, entry.event_id, kept, entry.digest, entry.line) for entry, kept in conflicts],
-            )
-        return Outcome(queued, known, tuple(entry.event_id for entry, _ in conflicts), overflowed)
-
-    def discard(self, entries: Iterable[Entry]) -> None:
-        """Delete entries of the same id and content. Call it under `locked`."""
-        with self._transaction() as database:
-            database.executemany(
-                f"DELETE FROM events WHERE {_THIS} AND event_id = ? AND digest = ?",
-                [(TENANT, self.project, entry.event_id, entry.digest) for entry in entries],
-            )
-
-    def entries(self) -> list[Entry]:
-        """The entries of this project, in the order in which they came."""
-        return [
-            Entry(*row)
-            for row in self._read(
-                f"SELECT event_id, digest, at, line FROM events WHERE {_THIS} ORDER BY seq", TENANT, self.project
-            )
-        ]
-
-    def depth(self) -> int:
-        """How many events there are, of all projects."""
-        return sum(count for _, count, _ in self.backlog())
-
-    def oldest(self) -> str:
-        """The time of the oldest event; empty where there is none."""
-        return min((at for *_, at in self.backlog()), default="")
-
-    def backlog(self) -> list[tuple[str, int, str]]:
-        """Every project with the number of its events and the time of the oldest."""
-        return self._read("SELECT project, count(*), min(at) FROM events GROUP BY project ORDER BY project")
-
-    def conflicts(self) -> list[tuple[str, str, str, str]]:
-        """Project, event id, the digest that was kept and the one that was offered."""
-        return self._read("SELECT project, event_id, kept, offered FROM conflicts ORDER BY project, event_id, offered")
-
-    def full(self, cap: int) -> OfflineQueueFull:
-        """The error that says so, with the ways out."""
-        ways = ("run: kitty sync drain", "raise sync.queue_max_events in .kittify/config.yaml")
-        return OfflineQueueFull(cap, self.depth(), self.oldest(), ways)
-
-    def _digest(self, database: sqlite3.Connection, event_id: str) -> str | None:
-        found = database.execute(
-            f"SELECT digest FROM events WHERE {_THIS} AND event_id = ?", (TENANT, self.project, event_id)
-        ).fetchone()
-        return found[0] if found else None
-
-    def _read(self, query: str, *values: str) -> list[Any]:
-        """Rows of a query; none where there is no queue yet, and none is made."""
-        if not self.path.exists():
-            return []
-        with self._open() as database:
-            return database.execute(query, values).fetchall()
+    @contextlib.contextmanager
+    def delivering(self, *, wait_seconds: float | None) -> Iterator[None]:
+        """Be the only one who sends. Errors: `LOCK_HELD`."""
+        with lock(
+            self.path.with_suffix(".deliver"), wait_seconds=wait_seconds, purpose="the delivery of the offline queue"
+        ):
+            yield
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def changing(self) -> Iterator[Change]:
+        """One transaction. Call it under `locked`."""
         with self._open() as database:
             database.execute("BEGIN IMMEDIATE")
             try:
-                yield database
+                yield Change(database)
             except BaseException:
-                database.execute("ROLLBACK")
+                with contextlib.suppress(sqlite3.Error):  # a full disk has rolled it back already
+                    database.execute("ROLLBACK")
                 raise
             database.execute("COMMIT")
+
+    # Reading
+
+    def pending(self, project: str = "", *, after: int = 0, limit: int = -1) -> list[Pending]:
+        """What waits, in the order in which it came: of one project, or of all."""
+        rows = self._read(
+            f"SELECT seq, project, event_id, digest, at, line FROM events WHERE place = '{PENDING}' AND seq > ?"
+            " AND (?2 = '' OR project = ?2) ORDER BY seq LIMIT ?3",
+            after, project, limit,
+        )  # fmt: skip
+        return [Pending(seq, Entry(*entry)) for seq, *entry in rows]
+
+    def known(self) -> Callable[[str, str], tuple[str, str] | None]:
+        """A question: the digest and the place of an event of a project; None where it has none."""
+        if not self.path.exists():
+            return lambda project, event_id: None
+
+        def ask(project: str, event_id: str) -> tuple[str, str] | None:
+            found = self._read("SELECT digest, place FROM events WHERE project = ? AND event_id = ?", project, event_id)
+            return tuple(found[0]) if found else None
+
+        return ask
+
+    def counted(self, project: str = "") -> dict[str, int]:
+        """How many events are in each place: of one project, or of all."""
+        rows = self._read("SELECT place, count(*) FROM events WHERE (?1 = '' OR project = ?1) GROUP BY place", project)
+        return {**dict.fromkeys(PLACES, 0), **dict(rows)}
+
+    def ids(self, project: str, place: str) -> list[str]:
+        """The events of a project in one place, in the order in which they came."""
+        rows = self._read("SELECT event_id FROM events WHERE project = ? AND place = ? ORDER BY seq", project, place)
+        return [event_id for (event_id,) in rows]
+
+    def parked(self, project: str) -> list[tuple[str, str]]:
+        """The parked events of a project, each with its reason."""
+        return self._read(
+            f"SELECT event_id, note FROM events WHERE project = ? AND place = '{PARKED}' ORDER BY seq", project
+        )
+
+    def depth(self) -> int:
+        """How many events wait, of all projects."""
+        return sum(count for _, count, _ in self.backlog())
+
+    def oldest(self) -> str:
+        """The time of the oldest event that waits; empty where none does."""
+        return min((at for *_, at in self.backlog()), default="")
+
+    def backlog(self) -> list[tuple[str, int, str]]:
+        """Every project with the number of its events that wait and the time of the oldest."""
+        return self._read(
+            f"SELECT project, count(*), min(at) FROM events WHERE place = '{PENDING}' GROUP BY project ORDER BY project"
+        )
+
+    def refusals(self, project: str) -> list[Refusal]:
+        """What was not taken, of this project and into it."""
+        rows = self._read("SELECT * FROM refusals WHERE project = ? ORDER BY event_id, kind, source", project)
+        return [Refusal(*row) for row in rows]
+
+    def drains(self, project: str) -> list[Path]:
+        """The files that somebody began to write for a project."""
+        return [Path(file) for (file,) in self._read("SELECT file FROM drains WHERE project = ?", project)]
+
+    def files(self, project: str) -> list[Path]:
+        """The files that hold drained events of a project."""
+        rows = self._read(f"SELECT DISTINCT note FROM events WHERE place = '{DRAINED}' AND project = ?", project)
+        return [Path(file) for (file,) in rows]
+
+    def seen(self, ledger: Path) -> str:
+        """The stamp of a ledger when all of its rows had a place."""
+        found = self._read("SELECT stamp FROM seen WHERE ledger = ?", str(ledger))
+        return str(found[0][0]) if found else ""
+
+    def full(self, cap: int) -> OfflineQueueFull:
+        """The error that says so, with the ways out."""
+        return OfflineQueueFull(cap, self.depth(), self.oldest())
+
+    def _read(self, query: str, *values: Any) -> list[Any]:
+        """Rows of a query; none where there is no queue yet, and none is made."""
+        if not self.path.exists() or not self.path.stat().st_size:
+            return []
+        with self._open() as database:
+            return database.execute(query, values).fetchall()
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             database = sqlite3.connect(self.path, timeout=self._wait, isolation_level=None)
             try:
-                database.execute("PRAGMA journal_mode = WAL")
                 database.execute("PRAGMA synchronous = FULL")
-                for table in _TABLES:
-                    database.execute(table)
+                version = database.execute("PRAGMA user_version").fetchone()[0]
+                if version != _VERSION:
+                    _make(database, self.path, version)
                 yield database
             finally:
                 database.close()
@@ -197,8 +227,101 @@ class Queue:
             raise _refusal(self.path, error) from error
 
 
+class Change:
+    """What one transaction may do with the queue. Every event stays in exactly one place."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def known(self, project: str, event_id: str) -> tuple[str, str] | None:
+        """The digest and the place of an event."""
+        found: tuple[str, str] | None = self._database.execute(
+            "SELECT digest, place FROM events WHERE project = ? AND event_id = ?", (project, event_id)
+        ).fetchone()
+        return found
+
+    def depth(self) -> int:
+        """How many events wait, of all projects."""
+        return int(self._database.execute(f"SELECT count(*) FROM events WHERE place = '{PENDING}'").fetchone()[0])
+
+    def add(self, entry: Entry, place: str = PENDING, note: str = "") -> None:
+        """Give an event that has none a place."""
+        line = "" if place == DRAINED else entry.line
+        self._database.execute(_ADD, (entry.project, entry.event_id, entry.digest, entry.at, place, line, note))
+
+    def requeue(self, entry: Entry) -> None:
+        """Let a drained event wait again."""
+        self._database.execute(
+            f"UPDATE events SET place = '{PENDING}', line = ?, note = '' WHERE {_THIS} AND place = '{DRAINED}'",
+            (entry.line, entry.project, entry.event_id, entry.digest),
+        )
+
+    def delivered(self, entries: Iterable[Entry]) -> None:
+        """The hub has these; what was drained meanwhile stays so."""
+        self._settle(entries, DELIVERED, line="''")
+
+    def parked(self, entries: Iterable[tuple[Entry, str]]) -> None:
+        """The hub will never take these, for the reasons given."""
+        for entry, reason in entries:
+            self._settle([entry], PARKED, line="line", note=reason)
+
+    def drained(self, entries: Iterable[Entry], file: Path) -> None:
+        """These are in a file that is on disk; those without a place get this one."""
+        for entry in entries:
+            if self.known(entry.project, entry.event_id) is None:
+                self.add(entry, DRAINED, str(file))
+            else:
+                self._settle([entry], DRAINED, line="''", note=str(file))
+        self._database.execute("DELETE FROM drains WHERE file = ?", (str(file),))
+
+    def _settle(self, entries: Iterable[Entry], place: str, *, line: str, note: str = "") -> None:
+        self._database.executemany(
+            f"UPDATE events SET place = ?, line = {line}, note = ? WHERE {_THIS} AND place = '{PENDING}'",
+            [(place, note, entry.project, entry.event_id, entry.digest) for entry in entries],
+        )
+
+    def refuse(self, refusals: Iterable[Refusal]) -> None:
+        """Record what was not taken, each once."""
+        self._database.executemany("INSERT OR IGNORE INTO refusals VALUES (?, ?, ?, ?, ?, ?, ?)", list(refusals))
+
+    def begin_drain(self, file: Path, project: str) -> None:
+        """Record that a file will be written."""
+        self._database.execute("INSERT OR REPLACE INTO drains VALUES (?, ?)", (str(file), project))
+
+    def forget_drain(self, file: Path) -> None:
+        """It was not written."""
+        self._database.execute("DELETE FROM drains WHERE file = ?", (str(file),))
+
+    def forget_file(self, file: Path, project: str) -> None:
+        """A drained file is gone: what it held has no place any more, and its ledgers have to be looked at again."""
+        self._database.execute(f"DELETE FROM events WHERE place = '{DRAINED}' AND note = ?", (str(file),))
+        self._database.execute("DELETE FROM seen WHERE project = ?", (project,))
+
+    def saw(self, ledger: Path, project: str, stamp: str) -> None:
+        """All rows of a ledger have a place now."""
+        self._database.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (str(ledger), project, stamp))
+
+
+def _make(database: sqlite3.Connection, path: Path, version: int) -> None:
+    if version:
+        raise _damaged(path, f"it was written by another version of kitty ({version})")
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("BEGIN IMMEDIATE")
+    if not database.execute("PRAGMA user_version").fetchone()[0]:  # somebody else may have been faster
+        for table in _TABLES:
+            database.execute(table)
+        database.execute(f"PRAGMA user_version = {_VERSION}")
+    database.execute("COMMIT")
+
+
 def _refusal(path: Path, error: sqlite3.Error) -> KittyError:
     name = "_".join(str(getattr(error, "sqlite_errorname", "")).split("_")[:2])
-    again = f"move it away: the ledgers have every event, and kitty sync backfill fills a new queue from them: {path}"
-    code, hint = _TROUBLE.get(name, ("QUEUE_DAMAGED", again))
+    if name not in _TROUBLE:
+        return _damaged(path, str(error))
+    code, hint = _TROUBLE[name]
     return KittyError(code, f"the offline queue cannot be used: {error}", hint, path=str(path))
+
+
+def _damaged(path: Path, why: str) -> KittyError:
+    again = f"move it away: the ledgers have every event, and kitty sync backfill fills a new queue from them: {path}"
+    return KittyError("QUEUE_DAMAGED", f"the offline queue cannot be used: {why}", again, path=str(path))

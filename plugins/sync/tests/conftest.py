@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 import socket
 import subprocess
 import sys
@@ -18,9 +19,14 @@ from typing import Any
 import pytest
 
 from kitty_host.testing import Project
-from kitty_sync.queue import Queue
+from kitty_sync.queue import PENDING, Queue
+from kitty_sync.settings import Target, target
 from kitty_sync.switch import VARIABLE
 
+from .hub import HubProcess
+
+ADA = "ada@example.org"
+PROJECT = "6f1d6c0e-1f2e-4d0c-9a55-3a8f3f1c2b7d"
 # A command that emits rows, so that the queue is filled the way every command fills it.
 POKE = """
 from kitty_host.api import Command, hookimpl
@@ -36,12 +42,17 @@ from kitty_host.command import command
 @command("poke", mission=True)
 @click.option("--count", default=1)
 @click.option("--id", "ids", multiple=True)
-def poke(call, count, ids):
+@click.option("--fail", is_flag=True)
+def poke(call, count, ids, fail):
     from kitty_host.ledger.emit import emit
     from kitty_host.ledger.event import envelope
     for number, event_id in enumerate(ids or [None] * count):
-        row = envelope("Poked", {"number": number}, aggregate_id=call.mission.mission_id)
+        payload = {"wp_id": f"WP{number:02}", "wp_title": "Poked", "wp_path": "tasks/x.md", "depends_on": [], "actor": "poke",
+            "mission_slug": call.mission.slug, "mission_number": None, "created_at": None}
+        row = envelope("WPCreated", payload, aggregate_id=payload["wp_id"], aggregate_type="WorkPackage")
         emit(call.plugins, call.mission, lambda state: [row | {"event_id": event_id}])
+    if fail:
+        raise RuntimeError("poked too hard")
     call.show({"schema": "poke/1"}, "poked")
 """
 
@@ -52,7 +63,8 @@ class Sync:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.mission = project.mission()
-        self.queue = Queue("6f1d6c0e-1f2e-4d0c-9a55-3a8f3f1c2b7d")
+        self.id = PROJECT
+        self.queue = Queue(Target())
 
     def cap(self, events: int) -> None:
         """Let the queue hold so many events."""
@@ -74,8 +86,8 @@ class Sync:
         return sorted(row["event_id"] for row in self.mission.ledger.rows())
 
     def queued(self) -> list[str]:
-        """The id of every event of the queue, sorted."""
-        return sorted(entry.event_id for entry in self.queue.entries())
+        """The id of every event that waits, sorted."""
+        return sorted(self.queue.ids(self.id, PENDING))
 
     def files(self) -> list[Path]:
         """The drained files."""
@@ -111,6 +123,42 @@ def sync(poked: Project, monkeypatch: pytest.MonkeyPatch) -> Sync:
     return Sync(poked)
 
 
+@pytest.fixture
+def hub(isolated: Path) -> Iterator[HubProcess]:
+    """A hub in which nobody is yet."""
+    found = HubProcess(isolated / "hub")
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def online(sync: Sync, hub: HubProcess) -> Sync:
+    """The same with ada, who may write, logged in to a hub."""
+    hub.add_user(ADA)
+    log_in(sync.project, hub)
+    sync.queue = Queue(target())
+    return sync
+
+
+def log_in(project: Project, hub: HubProcess, email: str = ADA) -> None:
+    """Log in by the command, in a process of its own, as one does without a browser."""
+    command = [sys.executable, "-m", "kitty_host", "auth", "login", hub.address, "--json"]
+    with subprocess.Popen(
+        command, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        told = ""
+        while "confirm the code" not in told:
+            line = process.stderr.readline()
+            assert line, told
+            told += line
+        code = re.search(r"confirm the code (\S+)\.", told)
+        assert code, told
+        hub.approve(email, code[1])
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, (out, err)
+
+
 class Server:
     """A server with a login, on loopback, in a thread of its own: it counts, and fails as it is told to."""
 
@@ -137,6 +185,8 @@ class Server:
         """What the stream sends, connection by connection."""
         self.before: Callable[[str], object] = lambda authorization: None
         """Called with the authorization of each request before it is judged."""
+        self.complete = ""
+        """The address with the code in it."""
         self.refused = 0
         """A status to answer requests for the stream with."""
         self._waiting = 0
@@ -207,6 +257,7 @@ class Server:
                 "verification_uri": f"{self.address}/device",
                 "expires_in": 600,
                 "interval": 1,
+                "verification_uri_complete": self.complete,
             }
         )
 

@@ -121,7 +121,7 @@ def _run(
 def _exchange(
     call: Invocation, state: State, settings: Settings, links: Links, direction: Direction, taken: dict[str, Any]
 ) -> Exchange:
-    from kitty_sync.entry import project_of
+    from kitty_sync.settings import project_of
     from kitty_sync.tracker.connectors import connect
     from kitty_sync.tracker.engine import Exchange
 

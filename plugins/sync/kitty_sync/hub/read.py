@@ -1,0 +1,75 @@
+"""Reads events after a cursor, in the order of their commits.
+
+A cursor says where somebody is in the events of a team; nobody but this module knows how.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+
+from attrs import frozen
+from sqlalchemy import Connection, text
+
+from kitty_sync.hub.refused import Refused
+
+MOST, USUAL = 1000, 500
+"""Events of a page."""
+_LARGEST = 1024 * 1024
+"""Characters of the records of a page, but for one record that is larger."""
+START = 0
+
+
+@frozen
+class Page:
+    """Some events, and where the next ones are."""
+
+    records: Sequence[tuple[int, str]]
+    """Position and JSON of each."""
+    position: int
+    more: bool
+
+
+def cursor_of(position: int) -> str:
+    """How a position is told."""
+    return base64.urlsafe_b64encode(b"1:%d" % position).decode().rstrip("=")
+
+
+def position_of(cursor: str) -> int:
+    """Where a cursor stands; at the start for an empty one. Errors: `QUERY_INVALID` (400)."""
+    if not cursor:
+        return START
+    try:
+        plain = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        plain = b""
+    found = re.fullmatch(rb"1:([0-9]{1,18})", plain)
+    if not found:
+        raise Refused(400, "QUERY_INVALID", "the cursor is none of this hub", "begin anew, without a cursor")
+    return int(found[1])
+
+
+def page(
+    database: Connection, team_id: str, after: int, *, project: str = "", mission: str = "", limit: int = USUAL
+) -> Page:
+    """The events of a team after a position, filtered by project and by mission (its id or its slug); `limit` at most."""
+    query = _ALL
+    query += " AND project = :project" if project else ""
+    query += " AND (mission_id = :mission OR mission_slug = :mission)" if mission else ""
+    values = {"team": team_id, "after": after, "limit": limit + 1, "project": project, "mission": mission}
+    wanted = {name: value for name, value in values.items() if f":{name}" in query + _ORDER}
+    records: list[tuple[int, str]] = []
+    size = 0
+    with database.execute(text(query + _ORDER), wanted) as rows:
+        for seq, received_at, record in rows:
+            size += len(record)
+            if len(records) == limit or (records and size > _LARGEST):
+                return Page(records, records[-1][0], True)
+            records.append((seq, f'{record[:-1]},"cursor":"{cursor_of(seq)}","received_at":"{received_at}"}}'))
+    return Page(records, records[-1][0] if records else after, False)
+
+
+_ALL = "SELECT seq, received_at, record FROM events WHERE team_id = :team AND seq > :after"
+_ORDER = " ORDER BY seq LIMIT :limit"

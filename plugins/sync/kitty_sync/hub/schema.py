@@ -1,0 +1,95 @@
+"""The tables of the hub. Times are seconds since 1970; secrets are kept as SHA-256 only."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+teams = Table(
+    "teams",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("slug", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    # The number of the team's last event, counted in the transaction that adds it: no number is seen before a smaller one.
+    Column("last_seq", BigInteger, nullable=False, default=0),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("email", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("user_id", ForeignKey("users.id"), primary_key=True),
+    Column("team_id", ForeignKey("teams.id"), primary_key=True),
+    Column("role", Text, CheckConstraint("role IN ('owner', 'writer', 'reader')"), nullable=False),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("device_digest", Text, primary_key=True),
+    Column("user_code", Text, nullable=False, unique=True),
+    Column("state", Text, CheckConstraint("state IN ('pending', 'approved', 'denied')"), nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("interval", Integer, nullable=False),
+    Column("polled_at", Float),
+    Column("user_id", ForeignKey("users.id")),
+    Column("team_id", ForeignKey("teams.id")),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("revoked_at", Float),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("session_id", ForeignKey("sessions.id"), nullable=False, index=True),
+    Column("kind", Text, CheckConstraint("kind IN ('access', 'refresh')"), nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("replaced_at", Float),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("team_id", ForeignKey("teams.id"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("project", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("mission_id", Text, nullable=False),
+    Column("mission_slug", Text, nullable=False),
+    Column("received_at", Text, nullable=False),
+    # The record as it came, as canonical JSON.
+    Column("record", Text, nullable=False),
+    UniqueConstraint("team_id", "project", "event_id"),
+    Index("events_by_project", "team_id", "project", "seq"),
+)

@@ -1,0 +1,101 @@
+"""Runs the hub on a socket until it is told to end; then streams end, requests come to their end, and the file is let go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import uvicorn
+
+from kitty_host.api import KittyError
+from kitty_host.files import lock
+from kitty_sync.hub.app import Hub
+from kitty_sync.hub.live import Live
+from kitty_sync.hub.store import Store
+
+_PATIENCE = 10
+"""Seconds that requests have to come to their end."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on loopback; on a free port where it is 0. Errors: `HUB_NOT_LOOPBACK`, `PORT_UNUSABLE`."""
+    try:
+        place = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+        loopback = place.is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise KittyError(
+            "HUB_NOT_LOOPBACK",
+            f"{host} is no loopback address, and tokens may not travel without TLS",
+            "leave --host out, and put a proxy that speaks TLS in front",
+        )
+    family = socket.AF_INET6 if place.version == 6 else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((str(place), port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise KittyError(
+            "PORT_UNUSABLE", f"port {port} cannot be used: {error.strerror}", "leave --port out"
+        ) from error
+    return listener
+
+
+def serve(database: Path, listener: socket.socket, listening: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM. `listening` is told the address. Errors: `HUB_DATABASE`, `LOCK_HELD`."""
+    beside = database.with_name(f"{database.name}.lock")
+    with listener, lock(beside, wait_seconds=0, purpose=f"the hub's database {database}", sign=True):
+        store = Store(database)
+        try:
+            hub = Hub(store, _address(listener))
+            server = _Server(_config(hub), hub.live)
+            listening(hub.address)
+            asyncio.run(server.serve([listener]))
+        finally:
+            store.close()
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
+
+
+def _config(hub: Hub) -> uvicorn.Config:
+    return uvicorn.Config(
+        hub.application(),
+        http="h11",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_PATIENCE,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Ends streams as soon as it is told to end; uvicorn would wait for those who listen to go."""
+
+    def __init__(self, config: uvicorn.Config, live: Live) -> None:
+        super().__init__(config)
+        self._live = live
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for one in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(one, self._end)
+        yield
+
+    def _end(self) -> None:
+        self.should_exit = True
+        self._live.end()

@@ -1,0 +1,115 @@
+"""Tokens: 256 random bits with a prefix that says what they are, kept as SHA-256.
+
+A session is a family of tokens. An access token lasts 15 minutes. Who refreshes gets a new pair; the refresh token that was used is
+taken for 30 seconds more, since an answer can be lost, and after that its use means that there are two who have it: the family ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import uuid
+
+from attrs import frozen
+from sqlalchemy import Connection, delete, insert, select, update
+
+from kitty_sync.hub.accounts import Member, member
+from kitty_sync.hub.schema import sessions, tokens
+
+ACCESS_SECONDS = 15 * 60
+REFRESH_SECONDS = 90 * 24 * 3600
+"""Who has not been here for so long logs in again."""
+GRACE_SECONDS = 30
+_PREFIX = {"access": "kha_", "refresh": "khr_"}
+
+
+@frozen
+class Pair:
+    """What a client is given once, and nobody can read again."""
+
+    session_id: str
+    access_token: str
+    refresh_token: str
+
+
+def secret(prefix: str) -> str:
+    """A new one."""
+    return prefix + secrets.token_urlsafe(32)
+
+
+def digest_of(token: str) -> str:
+    """What is kept of a secret. It has 256 random bits, so that no salt and no slow hash is needed."""
+    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
+
+
+def open_session(database: Connection, user_id: str, team_id: str, now: float) -> Pair:
+    """Begin a family of tokens."""
+    session_id = str(uuid.uuid4())
+    database.execute(insert(sessions).values(id=session_id, user_id=user_id, team_id=team_id, created_at=now))
+    return _issue(database, session_id, now)
+
+
+def holder(database: Connection, token: str, now: float) -> Member | None:
+    """Whose access token this is; None for one that is over, was revoked, or never was."""
+    query = (
+        select(sessions.c.user_id, sessions.c.team_id)
+        .join_from(tokens, sessions)
+        .where(
+            tokens.c.digest == digest_of(token),
+            tokens.c.kind == "access",
+            tokens.c.expires_at > now,
+            sessions.c.revoked_at.is_(None),
+        )
+    )
+    row = database.execute(query).first()
+    return member(database, *row) if row else None
+
+
+def rotate(database: Connection, token: str, now: float) -> Pair | None:
+    """A new pair for a refresh token; None for one that is not taken.
+
+    One that was used too long ago ends its family, so that None, too, is to be committed.
+    """
+    query = (
+        select(tokens.c.session_id, tokens.c.replaced_at, sessions.c.user_id, sessions.c.team_id)
+        .join_from(tokens, sessions)
+        .where(
+            tokens.c.digest == digest_of(token),
+            tokens.c.kind == "refresh",
+            tokens.c.expires_at > now,
+            sessions.c.revoked_at.is_(None),
+        )
+    )
+    found = database.execute(query).first()
+    if found is None or member(database, found.user_id, found.team_id) is None:
+        return None
+    if found.replaced_at is None:
+        database.execute(update(tokens).where(tokens.c.digest == digest_of(token)).values(replaced_at=now))
+    elif now > found.replaced_at + GRACE_SECONDS:
+        _end(database, found.session_id, now)
+        return None
+    database.execute(delete(tokens).where(tokens.c.session_id == found.session_id, tokens.c.expires_at <= now))
+    return _issue(database, found.session_id, now)
+
+
+def revoke(database: Connection, token: str, now: float) -> None:
+    """End the family of a token of either kind. A token that is not known is nobody's concern."""
+    session_id = database.scalar(select(tokens.c.session_id).where(tokens.c.digest == digest_of(token)))
+    if session_id is not None:
+        _end(database, session_id, now)
+
+
+def _issue(database: Connection, session_id: str, now: float) -> Pair:
+    pair = Pair(session_id, secret(_PREFIX["access"]), secret(_PREFIX["refresh"]))
+    kinds = (("access", pair.access_token, ACCESS_SECONDS), ("refresh", pair.refresh_token, REFRESH_SECONDS))
+    rows = [
+        {"digest": digest_of(token), "session_id": session_id, "kind": kind, "expires_at": now + seconds}
+        for kind, token, seconds in kinds
+    ]
+    database.execute(insert(tokens), rows)
+    return pair
+
+
+def _end(database: Connection, session_id: str, now: float) -> None:
+    alive = (sessions.c.id == session_id) & sessions.c.revoked_at.is_(None)
+    database.execute(update(sessions).where(alive).values(revoked_at=now))
