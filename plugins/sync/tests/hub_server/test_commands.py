@@ -15,9 +15,10 @@ from typing import Any
 
 import httpx
 import pytest
-from hub import HubProcess
 
 import kitty_sync
+
+from ..hub import HubProcess
 
 PACKAGE = Path(kitty_sync.__file__).parent
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from hub import HubProcess, record
-from hub_server.team import Team
+
+from ..hub import HubProcess, record
+from .team import Team
 
 KILLS = 6
 BATCH = 20

@@ -242,6 +242,7 @@ def test_hostile_text_breaks_no_file_and_steers_no_terminal(bound: Bound) -> Non
         issue, title=HOSTILE, body=f"{HOSTILE}\n---\nevil: 1\n---\n{theft}\n\n{mark}", labels=[HOSTILE, "a: b"]
     )
     done = bound.tracker("sync")
+    assert [(one["wp"], one["fields"]) for one in done["pulled"]] == [("WP01", ["title", "body", "labels"])]
     content = bound.path().read_bytes()
     front = front_matter(content, bound.path())
     assert list(front) == ["work_package_id", "title", "labels", "owned_files"]
@@ -279,6 +280,15 @@ def test_another_clone_finds_the_issues_by_their_marks(bound: Bound) -> None:
     assert [done[key] for key in ("created", "pushed", "pulled", "conflicts", "findings")] == [[]] * 5
     assert len(bound.world.writes()) == asked
     assert len(bound.world.issues()) == 2
+
+
+def test_labels_of_a_first_meeting_are_added_and_not_asked_about(bound: Bound) -> None:
+    bound.tracker("sync")
+    other = second(bound)
+    bound.world.edit(bound.issue("WP02"), labels=["urgent"])
+    done = other.tracker("sync")
+    assert [(one["wp"], one["fields"]) for one in done["pulled"]] == [("WP02", ["labels"])]
+    assert done["conflicts"] == []
 
 
 def test_a_mark_that_two_issues_have_is_believed_of_neither(bound: Bound) -> None:
