@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -110,12 +111,13 @@ class HubProcess:
 
     def run(self, *words: str) -> dict[str, Any]:
         """Run a `kitty hub` command that succeeds, on the same database, and return its JSON."""
-        command = [sys.executable, "-P", "-m", "kitty_host", "hub", *words, "--database", str(self.database), "--json"]
-        done = subprocess.run(
-            command, cwd=self.directory, capture_output=True, text=True, env=self._environment(), check=False
-        )
-        assert done.returncode == 0, (done.stdout, done.stderr)
-        said: dict[str, Any] = json.loads(done.stdout)
+        from kitty_host.cli import run
+
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(["hub", *words, "--database", str(self.database), "--json"])
+        assert code == 0, (out.getvalue(), err.getvalue())
+        said: dict[str, Any] = json.loads(out.getvalue())
         return said
 
     def add_user(self, email: str, team: str = "team", role: str = "writer") -> dict[str, Any]:

@@ -20,7 +20,7 @@ from kitty_sync.auth.tokens import Tokens
 from kitty_sync.switch import VARIABLE
 
 if TYPE_CHECKING:
-    from .conftest import Server, Trap
+    from .odd_server import Server, Trap
 
 PENDING = (400, {"error": "authorization_pending"})
 ENV = ("KITTY_TOKEN", "SPEC_KITTY_SAAS_TOKEN", "KITTY_HUB_URL", "SPEC_KITTY_SAAS_URL", "GITHUB_TOKEN")

@@ -24,8 +24,7 @@ from kitty_sync.queue import DELIVERED, PARKED, PENDING, Queue
 from kitty_sync.retry import Attempt, Policy
 from kitty_sync.settings import target
 
-from .conftest import ADA, Sync, log_in
-from .hub import HubProcess
+from .conftest import ADA, Online, Sync, log_in
 
 
 def places(sync: Sync) -> dict[str, int]:
@@ -35,25 +34,23 @@ def places(sync: Sync) -> dict[str, int]:
 # Through the command, to a real hub
 
 
-def test_every_event_that_has_a_model_arrives_once(online: Sync, hub: HubProcess) -> None:
+def test_every_event_that_has_a_model_arrives_once(online: Online) -> None:
     online.poke(5)
     told = online.run("now")
     assert (told["delivered_now"], told["delivered"], told["depth"], told["rejected"]) == (5, 5, 0, 0)
-    assert sorted(hub.events()) == online.emitted()
+    assert sorted(online.stored()) == online.emitted()
     again = online.run("now")
     assert (again["delivered_now"], again["delivered"]) == (0, 5)
-    assert sorted(hub.events()) == online.emitted()
+    assert sorted(online.stored()) == online.emitted()
 
 
-def test_what_nobody_queued_is_sent_too(online: Sync, hub: HubProcess) -> None:
+def test_what_nobody_queued_is_sent_too(online: Online) -> None:
     online.project.record(online.mission, "WP01", "planned", "claimed")  # nobody told the observer
     assert online.run("now")["delivered_now"] == 2
-    assert sorted(hub.events()) == online.emitted()
+    assert sorted(online.stored()) == online.emitted()
 
 
-def test_what_the_models_do_not_take_is_parked_with_the_reason_and_holds_up_nothing(
-    online: Sync, hub: HubProcess
-) -> None:
+def test_what_the_models_do_not_take_is_parked_with_the_reason_and_holds_up_nothing(online: Online) -> None:
     online.poke(1)
     bad = new_id()
     with online.mission.ledger.live.open("a") as stream:
@@ -73,9 +70,7 @@ def test_what_the_models_do_not_take_is_parked_with_the_reason_and_holds_up_noth
 @pytest.mark.parametrize(
     "title", ["\ud800", float("nan"), json.loads("[" * 200 + "]" * 200)], ids=["half a pair", "no number", "deep"]
 )
-def test_a_row_that_no_hub_reads_is_parked_and_the_others_of_its_batch_arrive(
-    online: Sync, hub: HubProcess, title: object
-) -> None:
+def test_a_row_that_no_hub_reads_is_parked_and_the_others_of_its_batch_arrive(online: Online, title: object) -> None:
     online.poke(3)
     row = {**online.mission.ledger.rows()[0], "event_id": new_id()}
     row["payload"] = {**row["payload"], "extra": title, "wp_title": title if isinstance(title, str) else "t"}
@@ -84,13 +79,13 @@ def test_a_row_that_no_hub_reads_is_parked_and_the_others_of_its_batch_arrive(
     online.poke(3)
     told = online.run("now")
     assert (told["delivered_now"], told["rejected_now"], told["depth"]) == (6, 1, 0)
-    assert len(hub.events()) == 6
+    assert len(online.stored()) == 6
 
 
-def test_an_id_that_the_hub_knows_with_another_content_is_parked_as_a_conflict(online: Sync, hub: HubProcess) -> None:
+def test_an_id_that_the_hub_knows_with_another_content_is_parked_as_a_conflict(online: Online) -> None:
     online.poke(1)
     online.run("now")
-    before = hub.events()
+    before = online.stored()
     [row] = online.mission.ledger.rows()
     row["payload"]["wp_title"] = "forged"
     online.mission.ledger.live.write_text(json.dumps(row, sort_keys=True) + "\n")
@@ -98,18 +93,18 @@ def test_an_id_that_the_hub_knows_with_another_content_is_parked_as_a_conflict(o
     told = online.run("now")
     assert (told["conflicts"], told["rejected_now"], told["delivered_now"]) == (1, 1, 0)
     assert online.run("status")["parked"][0]["reason"].startswith("EVENT_ID_CONFLICT")
-    assert hub.events() == before
+    assert online.stored() == before
 
 
-def test_a_queue_that_was_lost_is_filled_again_and_nothing_arrives_twice(online: Sync, hub: HubProcess) -> None:
+def test_a_queue_that_was_lost_is_filled_again_and_nothing_arrives_twice(online: Online) -> None:
     online.poke(3)
     online.run("now")
     online.queue.path.unlink()
     assert online.run("now")["delivered"] == 3
-    assert sorted(hub.events()) == online.emitted()
+    assert sorted(online.stored()) == online.emitted()
 
 
-def test_two_clones_of_a_project_send_each_event_once(online: Sync, hub: HubProcess, tmp_path: Path) -> None:
+def test_two_clones_of_a_project_send_each_event_once(online: Online, tmp_path: Path) -> None:
     online.poke(2)
     online.project.git("add", "kitty-specs")
     online.project.git("commit", "--quiet", "-m", "events")
@@ -118,47 +113,48 @@ def test_two_clones_of_a_project_send_each_event_once(online: Sync, hub: HubProc
     for place in (online.project.root, clone):
         answer = online.project.process("sync", "now", "--json", where=place)
         assert answer.exit_code == 0, answer
-    assert sorted(hub.events()) == online.emitted()
+    assert sorted(online.stored()) == online.emitted()
 
 
-def test_past_the_cap_everything_arrives_all_the_same(online: Sync, hub: HubProcess) -> None:
+def test_past_the_cap_everything_arrives_all_the_same(online: Online) -> None:
     online.cap(10)
     online.poke(35)
     told = online.run("flush")
     assert (told["delivered_now"], told["depth"]) == (35, 0)
-    assert sorted(hub.events()) == online.emitted()
+    assert sorted(online.stored()) == online.emitted()
 
 
-def test_a_drained_file_replays_to_the_same_state_at_the_hub(online: Sync, hub: HubProcess) -> None:
-    online.poke(5)
-    online.run("now")
-    direct = hub.events()
-    online.queue.path.unlink()
+def test_a_drained_file_replays_to_the_same_state_at_the_hub(online_alone: Online) -> None:
+    online_alone.poke(5)
+    online_alone.run("now")
+    direct = online_alone.stored()
+    online_alone.queue.path.unlink()
+    hub = online_alone.hub
     hub.stop()
     for file in hub.directory.glob("hub.db*"):
-        file.rename(file.with_suffix(".direct"))
+        file.rename(file.with_name(f"{file.name}.direct"))
     hub.restart()
-    hub.add_user(ADA)
-    log_in(online.project, hub)
-    online.queue = Queue(target())
-    online.run("drain")
-    online.run("replay", "--strict")
-    online.run("flush")
-    assert hub.events() == direct
+    hub.add_user(ADA, online_alone.team)
+    log_in(hub, team=online_alone.team)
+    online_alone.queue = Queue(target())
+    online_alone.run("drain")
+    online_alone.run("replay", "--strict")
+    online_alone.run("flush")
+    assert online_alone.stored() == direct
 
 
-def test_what_was_drained_is_not_sent_until_it_is_replayed(online: Sync, hub: HubProcess) -> None:
+def test_what_was_drained_is_not_sent_until_it_is_replayed(online: Online) -> None:
     online.poke(3)
     online.run("drain")
     online.poke(1)
     assert online.run("now")["delivered_now"] == 1
-    assert len(hub.events()) == 1
+    assert len(online.stored()) == 1
     online.run("replay", "--strict")
     assert online.run("now")["delivered_now"] == 3
-    assert sorted(hub.events()) == online.emitted()
+    assert sorted(online.stored()) == online.emitted()
 
 
-def test_somebody_else_is_sending(online: Sync) -> None:
+def test_somebody_else_is_sending(online: Online) -> None:
     online.poke(1)
     with online.queue.delivering(wait_seconds=None):
         told = online.run("now")
@@ -175,30 +171,30 @@ def test_nobody_is_logged_in(sync: Sync) -> None:
     assert sync.queued() == sync.emitted()
 
 
-def test_a_server_that_is_down_is_a_named_failure_and_nothing_is_lost(online: Sync, hub: HubProcess) -> None:
-    online.poke(2)
-    with (online.project.root / ".kittify/config.yaml").open("a") as stream:
+def test_a_server_that_is_down_is_a_named_failure_and_nothing_is_lost(online_alone: Online) -> None:
+    online_alone.poke(2)
+    with (online_alone.project.root / ".kittify/config.yaml").open("a") as stream:
         stream.write("sync:\n  max_retries: 2\n  max_backoff_seconds: 0.05\n")
-    hub.kill()
+    online_alone.hub.kill()
     for name in ("now", "flush"):
-        answer = online.project.kitty("sync", name, "--json")
+        answer = online_alone.project.kitty("sync", name, "--json")
         assert (answer.exit_code, answer.code) == (1, "SERVER_UNREACHABLE")
         assert [one["status"] for one in answer.json["details"]["history"]] == [None] * 3
         assert len(answer.stderr.splitlines()) == 2, "one line for each further attempt"
-    assert online.queued() == online.emitted()
-    hub.restart()
-    assert online.run("flush")["delivered_now"] == 2
+    assert online_alone.queued() == online_alone.emitted()
+    online_alone.hub.restart()
+    assert online_alone.run("flush")["delivered_now"] == 2
 
 
-def test_a_local_command_does_not_ask_the_network(online: Sync, hub: HubProcess) -> None:
-    hub.kill()
-    answer = online.project.process("poke")
+def test_a_local_command_does_not_ask_the_network(online_alone: Online) -> None:
+    online_alone.hub.kill()
+    answer = online_alone.project.process("poke")
     assert (answer.exit_code, answer.stderr) == (0, "")
     heavy = ("httpx", "tenacity", "pydantic", "socket", "ssl", "asyncio", "keyring")
     code = f"import sys\nfrom kitty_host.cli import run\nrun(['poke'])\nprint([n for n in {heavy} if n in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=online.project.root, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=online_alone.project.root, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done
-    assert online.queue.counted(online.id)[PENDING] == 2
+    assert online_alone.queue.counted(online_alone.id)[PENDING] == 2
 
 
 # With a transport of the test's own, for answers that no good hub gives

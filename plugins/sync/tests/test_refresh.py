@@ -23,7 +23,7 @@ from kitty_sync.auth.tokens import Tokens
 from kitty_sync.transport import transport_for
 
 if TYPE_CHECKING:
-    from .conftest import Server
+    from .odd_server import Server
 
 # Many threads of one process: it says that it is there, waits for a word, and says what became of its requests.
 MANY = """

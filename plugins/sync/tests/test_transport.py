@@ -21,7 +21,7 @@ from kitty_sync.switch import VARIABLE
 from kitty_sync.transport import async_client, transport_for
 
 if TYPE_CHECKING:
-    from .conftest import Server, Trap
+    from .odd_server import Server, Trap
 
 
 def test_a_request_is_authenticated_and_its_answer_comes_whole(server: Server) -> None:

@@ -17,7 +17,7 @@ import pytest
 from kitty_sync.watch import Message, messages
 
 if TYPE_CHECKING:
-    from .conftest import Server
+    from .odd_server import Server
 
 SEE = """
 from kitty_host.api import Command, hookimpl
