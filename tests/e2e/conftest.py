@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "plugins" / "sync" / "tests"))
+
+from hub import HubProcess
 
 from kitty_host.testing import Project, Result, initialized, isolate
 
@@ -98,3 +103,11 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
         found = Walk(initialized(place / "project"))
         found.plan()
         yield found
+
+
+@pytest.fixture
+def hub(isolated: Path) -> Iterator[HubProcess]:
+    """A team's server in a process of its own."""
+    found = HubProcess(isolated / "hub")
+    yield found
+    found.stop()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -157,3 +162,64 @@ def test_the_old_name_of_the_option_works_wherever_the_new_one_does(
         alone = project.kitty(*typed(name, command), "--feature", "nobody", "--json")
         assert (alone.exit_code, alone.json.get("code")) == (1, "MISSION_NOT_FOUND"), name
     assert project.snapshot() == before
+
+
+WATCHED = """
+import json, os, sys
+state, commands, told = sys.argv[1], json.loads(sys.argv[2]), []
+
+def audit(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.bind", "sqlite3.connect"):
+        told.append(f"{event} {arguments[-1]}")
+    elif event == "open" and isinstance(arguments[0], str) and arguments[0].startswith(state):
+        told.append(f"open {arguments[0]}")
+
+sys.addaudithook(audit)
+from kitty_host.cli import run
+sys.stdout = sys.stderr = open(os.devnull, "w")
+codes = {" ".join(words): run(words) for words in commands}
+sys.__stdout__.write(json.dumps([told, codes, sorted({"httpx", "keyring", "sqlite3"} & set(sys.modules))]))
+"""
+
+
+@pytest.mark.parametrize("switch", ["", "1"], ids=["off", "on"])
+def test_C_002_without_the_switch_no_command_opens_a_queue_a_socket_or_a_token(
+    project: Project, switch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although somebody is logged in. With it the same look finds what it looks for."""
+    project.mission("one", [{"work_package_id": "WP01", "title": "One"}])
+    home = project.root.parent / "home" / "kept"
+    login = {"tenant": "t", "team": "t", "user": "ada@example.org"}
+    issuer = "http://127.0.0.1:9"
+    hubs = {"schema": "kitty.hubs/1", "default": issuer, "hubs": {issuer: login}}
+    project.write(str(home / "kitty" / "hubs.json"), json.dumps(hubs))
+    kept = hashlib.sha256(issuer.encode()).hexdigest()
+    tokens = {"access": "a", "refresh": "r", "expires_at": 0, "session": "s"}
+    token = {"schema": "kitty.tokens/1", "issuer": issuer, "store": "file", "tokens": tokens}
+    project.write(str(home / "kitty" / "tokens" / f"{kept}.json"), json.dumps(token))
+    project.write("plan.md", "# A plan\n")
+    without = {"hub serve", "hub user add", "hub user approve", "demo", "mcp", "board"}
+    found = {name: typed(name, command) for name, command in commands().items() if name not in without}
+    # The switch is asked for last, so that what the others have done is there.
+    ordered = sorted(found, key=lambda name: name.startswith(("auth", "sync", "tracker")))
+    script = [sys.executable, "-c", WATCHED, str(home), json.dumps([found[name] for name in ordered])]
+    environment = {"XDG_STATE_HOME": str(home), "XDG_CONFIG_HOME": str(home), "KITTY_KEYRING": "0"}
+    monkeypatch.setenv("SPEC_KITTY_ENABLE_SAAS_SYNC", switch)
+    done = subprocess.run(
+        script,
+        cwd=project.root,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
+    told, codes, loaded = json.loads(done.stdout)
+    assert len(codes) > 50, done.stderr
+    if switch:
+        assert any("queue" in one for one in told)
+        assert any("tokens" in one for one in told)
+        assert any("socket" in one for one in told)
+    else:
+        assert [one for one in told if "/log/" not in one] == []
+        assert loaded == []

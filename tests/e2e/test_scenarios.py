@@ -1,7 +1,4 @@
-"""The scenarios without which nothing of kitty's is accepted: whole roads, each step a process of its own.
-
-Sync against a real server is the fourth of them, and comes with the server.
-"""
+"""The scenarios without which nothing of kitty's is accepted: whole roads, each step a process of its own."""
 
 from __future__ import annotations
 
@@ -9,12 +6,18 @@ import importlib.metadata
 import json
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+from hub import HubProcess
+from spec_kitty_events.conformance import validate_event
+
 from kitty_host.testing import Project, Result
 
+ADA = "ada@example.org"
 ACTORS = {"implement": "ada", "submit": "ada", "review": "grace", "accept": "grace"}
 
 
@@ -208,3 +211,67 @@ def test_FR_041_SC_010_contract_drift_is_caught_before_anything_lands(project: P
     run(project, "accept")
     run(project, "merge")
     assert project.git("show", "main:one.txt") == "WP01"
+
+
+def log_in(project: Project, hub: HubProcess) -> None:
+    """As a person does: with a code that is confirmed elsewhere."""
+    command = [sys.executable, "-m", "kitty_host", "auth", "login", hub.address]
+    with subprocess.Popen(
+        command, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        code = ""
+        while not code:
+            line = process.stderr.readline()
+            assert line, "the login ended without a code"
+            code = line.partition("confirm the code ")[2].partition(".")[0]
+        hub.approve(ADA, code)
+        assert process.wait(60) == 0
+
+
+def modelled(ledger: Path) -> set[str]:
+    """The ids of the rows that the package of the peer has a model for."""
+    found = set()
+    for line in ledger.read_text().splitlines():
+        row = json.loads(line)
+        if "kind" in row:
+            continue
+        try:
+            validate_event({}, row.get("event_type", "WPStatusChanged"))
+        except ValueError:
+            continue
+        found.add(row["event_id"])
+    return found
+
+
+def test_FR_040_everything_from_the_specification_to_the_landing_reaches_the_server(
+    project: Project, hub: HubProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With sync on. A server that is down is a failure with a name; the local road goes on all the same."""
+    monkeypatch.setenv("SPEC_KITTY_ENABLE_SAAS_SYNC", "1")
+    with (project.root / ".kittify/config.yaml").open("a") as stream:
+        stream.write("sync:\n  max_retries: 1\n  max_backoff_seconds: 0.1\n")
+    hub.add_user(ADA)
+    log_in(project, hub)
+    slug = mission(project, package("WP01", "one.txt"), package("WP02", "two.txt", "WP01"))
+    ledger = project.root / "kitty-specs" / slug / "status.events.jsonl"
+    finish(project, "WP01", "one.txt")
+    assert run(project, "sync", "status")["missing"] == 0, "every command has queued its own"
+    run(project, "sync", "now")
+    assert set(hub.events()) == modelled(ledger) != set()
+
+    hub.kill()
+    finish(project, "WP02", "two.txt")
+    run(project, "accept")
+    run(project, "merge")
+    down = kitty(project, "sync", "now")
+    assert (down.exit_code, down.code) == (1, "SERVER_UNREACHABLE"), down
+    assert "given up after 2 attempts" in down.json["message"]
+
+    hub.restart()
+    told = run(project, "sync", "flush")
+    assert (told["depth"], told["rejected"]) == (0, 0)
+    assert set(hub.events()) == modelled(ledger)
+    assert told["delivered"] == len(hub.events())
+    statuses = {json.loads(line).get("to_lane") for line in ledger.read_text().splitlines()}
+    assert {"claimed", "for_review", "in_review", "approved", "done"} <= statuses

@@ -220,7 +220,9 @@ def _settle(queue: Queue, part: Sequence[_Ready], results: dict[str, dict[str, A
         if result.get("status") in _TAKEN:
             taken.append(entry)
         elif result.get("status") in ("conflict", "rejected"):
-            code = "EVENT_ID_CONFLICT" if result["status"] == "conflict" else str(result.get("code") or "REJECTED")
+            code = (
+                "EVENT_ID_CONFLICT" if result["status"] == "conflict" else str(result.get("code") or "SCHEMA_REJECTED")
+            )
             refused.append((one.pending, f"{inert(code)}: {inert(str(result.get('message') or ''), prose=True)}"))
             done.conflicts += result["status"] == "conflict"
     with queue.locked(), queue.changing() as change:

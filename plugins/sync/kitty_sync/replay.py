@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -74,26 +75,29 @@ def judge(line: bytes, tenant: str, project: str, known: Known) -> Verdict:
     """What a recorded event is to a target. `known` is asked for what has a place already."""
     record = _record(line)
     if isinstance(record, str):
+        wanted = "an event as kitty sync drain writes it"
         return Mismatch(
-            SchemaRejected, "SCHEMA_REJECTED", project, "", "an event as kitty sync drain writes it", record
+            SchemaRejected, code="SCHEMA_REJECTED", project=project, event_id="", expected=wanted, actual=record
         )
-    event_id = normal_id(record["event_id"])
-    if record["tenant"] != tenant:
-        return Mismatch(TenantMismatch, "TENANT_MISMATCH", project, event_id, tenant, record["tenant"])
+    event_id, theirs = normal_id(record["event_id"]), record["tenant"]
+    told = partial(Mismatch, project=project, event_id=event_id)
+    if theirs != tenant:
+        return told(TenantMismatch, code="TENANT_MISMATCH", expected=tenant, actual=theirs)
     if normal_id(record["project"]) != project:
-        return Mismatch(ProjectMismatch, "PROJECT_MISMATCH", project, event_id, project, record["project"])
+        return told(ProjectMismatch, code="PROJECT_MISMATCH", expected=project, actual=record["project"])
     digest = digest_of(record["event"])
     made = id_of(record["event"], digest)
-    if digest != record["digest"] or event_id != made:
-        said, found = (record["digest"], digest) if event_id == made else (event_id, made)
-        return Mismatch(SchemaRejected, "SCHEMA_REJECTED", project, event_id, said, found)
+    if event_id != made:
+        return told(SchemaRejected, code="SCHEMA_REJECTED", expected=event_id, actual=made)
+    if digest != record["digest"]:
+        return told(SchemaRejected, code="SCHEMA_REJECTED", expected=record["digest"], actual=digest)
     there = known(project, event_id)
     if there is None or there == (digest, DRAINED):
         at = str(record["event"].get("timestamp") or record["event"].get("at") or "")
         return Apply(Entry(project, event_id, digest, at, line.decode()))
     if there[0] == digest:
         return Duplicate(event_id)
-    return Mismatch(EventIdConflict, "EVENT_ID_CONFLICT", project, event_id, there[0], digest)
+    return told(EventIdConflict, code="EVENT_ID_CONFLICT", expected=there[0], actual=digest)
 
 
 class Replay(NamedTuple):

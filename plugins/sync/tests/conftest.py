@@ -162,15 +162,17 @@ class Online(Sync):
 
 
 @pytest.fixture
-def online(sync: Sync, standing: HubProcess) -> Online:
+def online(poked: Project, standing: HubProcess, monkeypatch: pytest.MonkeyPatch) -> Online:
     """The same with ada, who may write, logged in."""
-    return Online(sync.project, standing)
+    monkeypatch.setenv(VARIABLE, "1")
+    return Online(poked, standing)
 
 
 @pytest.fixture
-def online_alone(sync: Sync, hub: HubProcess) -> Online:
+def online_alone(poked: Project, hub: HubProcess, monkeypatch: pytest.MonkeyPatch) -> Online:
     """The same with a hub that may be killed."""
-    return Online(sync.project, hub)
+    monkeypatch.setenv(VARIABLE, "1")
+    return Online(poked, hub)
 
 
 def log_in(hub: HubProcess, address: str = "", team: str = "team") -> None:

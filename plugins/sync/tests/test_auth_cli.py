@@ -151,6 +151,7 @@ def test_what_the_server_says_steers_no_terminal(server: Server, kitty: Project)
     assert "\x1b" not in lines[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("uri", "opened"), [("https://x.invalid/device?code=1", True), ("file:///etc/passwd", False)])
 def test_a_browser_is_opened_on_a_terminal_and_only_for_the_web(
     server: Server, kitty: Project, user: Path, monkeypatch: pytest.MonkeyPatch, uri: str, opened: bool

@@ -350,7 +350,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "kitty_host", *arguments], capture_output=True, text=True)
 
 
-def test_fifty_requests_of_a_dead_login_are_one_error(server: Server, asking: None) -> None:
+def test_SC_008_fifty_requests_of_a_dead_login_are_one_error(server: Server, asking: None) -> None:
     server.log_in()
     server.expire()
     server.over = True

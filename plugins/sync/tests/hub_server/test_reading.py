@@ -88,6 +88,7 @@ def test_what_is_no_cursor_or_no_limit_is_refused(writer: httpx.Client, query: d
     assert (answer.status_code, answer.json()["code"]) == (400, "QUERY_INVALID")
 
 
+@pytest.mark.slow
 def test_while_several_write_a_reader_sees_every_event_once_and_in_the_order_of_commits(team: Team) -> None:
     """Each writer's own events come in the order in which it was told that they are stored."""
     writers, batches, size = 4, 25, 8
@@ -201,6 +202,7 @@ def test_a_stream_is_of_one_project_where_that_is_asked(team: Team, writer: http
         assert next(stream)[1]["event"]["event_id"] == ids(4)[0]
 
 
+@pytest.mark.slow
 def test_no_event_is_lost_between_looking_and_waiting(team: Team) -> None:
     """Single events, as fast as they can be added, by two, while three listen."""
     count = 150
