@@ -442,7 +442,7 @@ def _take(path: Path, deadline: float | None, purpose: str, waiting: Callable[[]
 
 
 def _wait(path: Path, descriptor: int, deadline: float | None, purpose: str) -> None:
-    """In the kernel's queue, which is first come, first served: whoever asked now and then would find it taken again each time."""
+    """Woken by the kernel when it is free: whoever asked now and then would find it taken again each time."""
     import fcntl
 
     if deadline is None:

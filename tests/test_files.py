@@ -7,6 +7,7 @@ import fcntl
 import gc
 import os
 import stat
+import statistics
 import subprocess
 import sys
 import threading
@@ -396,6 +397,48 @@ def test_a_lock_is_waited_for_as_long_as_was_asked(tmp_path: Path) -> None:
         with pytest.raises(KittyError), files.lock(path, wait_seconds=0.1):
             pass
         assert time.monotonic() - start >= 0.1
+
+
+BUSY = """
+import sys, time
+from pathlib import Path
+from kitty_host import files
+counter = open(sys.argv[2], "r+b", buffering=0)
+for number in range(3000):
+    with files.lock(Path(sys.argv[1])):
+        counter.seek(0)
+        counter.write(b"%06d" % number)
+        time.sleep(0.005)
+    if not number:
+        print("begun", flush=True)
+    time.sleep(0.001)
+"""
+
+
+def test_who_waits_for_a_bounded_time_gets_it_when_it_is_free(tmp_path: Path) -> None:
+    """It is free for a millisecond at a time; who looked now and then would mostly find it taken."""
+    path, counter = tmp_path / "x.lock", tmp_path / "counter"
+    counter.write_bytes(b"000000")
+    with subprocess.Popen([sys.executable, "-c", BUSY, path, counter], stdout=subprocess.PIPE) as busy:
+        assert busy.stdout is not None
+        busy.stdout.readline()
+        waited = []
+        for _ in range(15):
+            before = int(counter.read_bytes())
+            with files.lock(path, wait_seconds=30):
+                waited.append(int(counter.read_bytes()) - before)
+            time.sleep(0.003)
+        busy.kill()
+    assert statistics.median(waited) <= 2, waited
+
+
+def test_a_lock_that_comes_too_late_is_nobodys(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    with files.lock(path), pytest.raises(KittyError, match="LOCK_HELD"), files.lock(path, wait_seconds=0.05):
+        pass
+    for _ in range(50):
+        with files.lock(path, wait_seconds=5):
+            pass
 
 
 def test_the_kernel_gives_back_the_lock_of_a_killed_process(tmp_path: Path) -> None:

@@ -191,7 +191,11 @@ def replay(call: Invocation, files: tuple[Path, ...], strict: bool, auto_drain: 
 
 @command("watch", group=sync)
 @click.option("--all", "everything", is_flag=True, help="Events of every project of the team.")
-@click.option("--since", metavar="CURSOR", help="Begin after this one; without it, with what comes from now on.")
+@click.option(
+    "--since",
+    metavar="CURSOR",
+    help="Begin after this one, or at the `start`; without it, with what comes from now on.",
+)
 @auto_drain_option
 def watch(call: Invocation, everything: bool, since: str | None, auto_drain: bool) -> None:
     """Show events of the team as they come, until Ctrl-C."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kitty_host.command import Invocation
     from kitty_host.records import Transport
 
+START = "start"
 _PAUSE = 1.0
 """Seconds before an answer that ended by itself is asked for again."""
 _LONGEST = 4 * 1024 * 1024
@@ -40,7 +41,9 @@ class Message(NamedTuple):
 def watch(
     call: Invocation, transport: Transport, *, project: str | None, since: str | None, policy: Policy | None = None
 ) -> None:
-    """Show events until Ctrl-C: those after the cursor `since`, of the project with this UUID or of all.
+    """Show events until Ctrl-C: those after the cursor `since`, else those from now on, of the project with this UUID or of all.
+
+    `START` in place of a cursor is the beginning.
 
     With `--json` each is one object on a line, with its `cursor`. Errors: as `Transport.stream`, when asking again did not help.
     """
@@ -118,7 +121,8 @@ class _Reader:
         return f"kitty sync watch --since {shlex.quote(inert(self.cursor))}" if self.cursor else "kitty sync watch"
 
     def _path(self) -> str:
-        asked = {"after": self.cursor, "project": self._project}
+        after = "" if self.cursor == START else self.cursor or "latest"
+        asked = {"after": after, "project": self._project}
         query = urlencode({name: value for name, value in asked.items() if value})
         return f"/v1/events/stream{f'?{query}' if query else ''}"
 

@@ -97,7 +97,7 @@ def following(ada: HubProcess) -> Iterator[subprocess.Popen[str]]:
     asked = (
         "import sys\nfrom kitty_host.command import Invocation\nfrom kitty_host.plugins import Plugins\n"
         "from kitty_sync.transport import transport_for\nfrom kitty_sync.watch import watch\n"
-        "watch(Invocation(Plugins([]), json=True), transport_for(sys.argv[1]), project=None, since=None)"
+        "watch(Invocation(Plugins([]), json=True), transport_for(sys.argv[1]), project=None, since='start')"
     )
     process = subprocess.Popen([sys.executable, "-c", asked, ada.address], stdout=subprocess.PIPE, text=True)
     yield process

@@ -277,6 +277,16 @@ def test_a_damaged_ledger_is_not_backfilled_by_guessing(sync: Sync) -> None:
     assert sync.project.kitty("sync", "backfill", "--json").code == "LEDGER_DAMAGED"
 
 
+def test_what_is_damaged_hides_no_other_mission(sync: Sync) -> None:
+    sync.project.record(sync.mission, "WP01", "planned")
+    for slug, name in (("aaa", "status.events.jsonl"), ("zzz", "meta.json")):
+        other = sync.project.mission(slug)
+        (other.directory / name).write_text("{broken}\n")
+    answer = sync.project.kitty("sync", "backfill", "--json")
+    assert (answer.exit_code, answer.code) == (1, "MISSION_DAMAGED")
+    assert sync.queued() == sync.emitted() != []
+
+
 def test_many_processes_queue_every_row_once(sync: Sync) -> None:
     processes = [sync.start("poke", "--count", "10", "--mission", sync.mission.slug) for _ in range(6)]
     for process in processes:

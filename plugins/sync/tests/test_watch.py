@@ -121,10 +121,26 @@ def test_a_broken_connection_goes_on_by_its_cursor(server: Server, watching: Cal
     see = watching("--project", "6f1d6c0e")
     assert [see.line()[:20], see.line()[:20]] == ["2026-11-27T06:00:01Z", "2026-11-27T06:00:02Z"]
     assert asked(server, 3) == [
-        "/v1/events/stream?project=6f1d6c0e",
+        "/v1/events/stream?after=latest&project=6f1d6c0e",
         "/v1/events/stream?after=c1&project=6f1d6c0e",
         "/v1/events/stream?after=c2&project=6f1d6c0e",
     ]
+    assert see.interrupt()[0] == 0
+
+
+def test_a_connection_that_breaks_before_anything_came_goes_on_from_where_it_began(
+    server: Server, watching: Callable[..., Watching]
+) -> None:
+    server.events = ["id: c0\nevent: here\ndata: {}\n\n", sent("c1", moved(1))]
+    see = watching()
+    assert see.line()[:20] == "2026-11-27T06:00:01Z"
+    assert asked(server, 2)[:2] == ["/v1/events/stream?after=latest", "/v1/events/stream?after=c0"]
+    assert see.interrupt()[0] == 0
+
+
+def test_it_begins_at_the_start_where_that_is_asked(server: Server, watching: Callable[..., Watching]) -> None:
+    see = watching("--since", "start")
+    assert asked(server, 1) == ["/v1/events/stream"]
     assert see.interrupt()[0] == 0
 
 

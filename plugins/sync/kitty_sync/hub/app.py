@@ -137,7 +137,11 @@ class Hub:
         """Events as they come. Who was cut off says the last one it saw."""
         who = await self._member(request)
         query = request.query_params
-        after = read.position_of(request.headers.get("last-event-id") or query.get("after", ""))
+        said = request.headers.get("last-event-id") or query.get("after", "")
+        if said == read.LATEST:
+            after = await run_in_threadpool(self._read, ingest.last_position, who.team_id)
+        else:
+            after = read.position_of(said)
         project, token = query.get("project", ""), _bearer(request)
 
         def look(position: int) -> Awaitable[read.Page | None]:

@@ -39,7 +39,7 @@ class Live:
         self, team_id: str, after: int, look: Callable[[int], Awaitable[Page | None]]
     ) -> AsyncIterator[str]:
         """Events from a position on, until the hub ends or `look` gives None: then who listens may do so no longer."""
-        yield ": from here\n\n"
+        yield f"id: {cursor_of(after)}\nevent: here\ndata: {{}}\n\n"  # who is cut off before anything came knows where to go on
         while not self._over:
             bell = self._bells[team_id]
             page = await look(after)

@@ -20,6 +20,8 @@ MOST, USUAL = 1000, 500
 _LARGEST = 1024 * 1024
 """Characters of the records of a page, but for one record that is larger."""
 START = 0
+LATEST = "latest"
+"""In place of a cursor, for a stream: what comes from now on."""
 
 
 @frozen

@@ -146,7 +146,9 @@ def listening(client: httpx.Client, last: str = "", **query: str) -> Iterator[It
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
         lines = answer.iter_lines()
-        assert next(lines) == ": from here"
+        here = [next(lines) for _ in range(4)]
+        assert here[0].startswith("id: ")
+        assert here[1:] == ["event: here", "data: {}", ""]
         yield told(lines)
 
 
@@ -183,6 +185,13 @@ def test_who_was_cut_off_goes_on_where_it_was(team: Team, writer: httpx.Client, 
             add(writer, record(4))
             seen.append(next(stream))
     assert [one["event"]["event_id"] for _, one in seen] == ids(1, 2, 3, 4)
+
+
+def test_from_now_on_is_without_what_was_before(team: Team, writer: httpx.Client) -> None:
+    add(writer, record(1))
+    with team.client("reader") as reader, listening(reader, after="latest") as stream:
+        add(writer, record(2))
+        assert next(stream)[1]["event"]["event_id"] == ids(2)[0]
 
 
 def test_what_a_browser_saw_last_counts_more_than_what_its_address_says(team: Team, writer: httpx.Client) -> None:
