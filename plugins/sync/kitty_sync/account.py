@@ -77,6 +77,21 @@ def backfill(repo: Repo, queue: Queue) -> Backfill:
     return outcome
 
 
+def filled(repo: Repo, queue: Queue, *, auto_drain: bool) -> tuple[Backfill, int, Path | None]:
+    """Backfill, and drain what finds no room if that is wanted; the outcome, how many were drained, and to which file.
+
+    Errors: `OFFLINE_QUEUE_FULL`, and what makes the account wrong.
+    """
+    outcome = backfill(repo, queue)
+    count, file = 0, None
+    if outcome.overflowed:
+        if not auto_drain:
+            raise queue.full(cap_of(repo))
+        count, file = drain(repo, queue)
+    outcome.complain()
+    return outcome, count, file
+
+
 def enqueue(queue: Queue, entries: Iterable[Entry], cap: int, source: str) -> Backfill:
     """Queue what has no place, in one transaction. Call it under `locked`."""
     queued = known = overflowed = 0

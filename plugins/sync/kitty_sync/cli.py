@@ -228,17 +228,10 @@ def _transport(call: Invocation) -> Transport:
 
 
 def _filled(call: Invocation, queue: Queue, *, auto_drain: bool) -> tuple[Backfill, dict[str, Any]]:
-    """Backfill, and drain what finds no room if that is wanted. Errors: `OFFLINE_QUEUE_FULL`, and what makes the account wrong."""
-    from kitty_sync import account
-    from kitty_sync.settings import cap_of
+    """`account.filled`, and what to show of it."""
+    from kitty_sync.account import filled
 
-    outcome = account.backfill(call.repo, queue)
-    count, file = 0, None
-    if outcome.overflowed:
-        if not auto_drain:
-            raise queue.full(cap_of(call.repo))
-        count, file = account.drain(call.repo, queue)
-    outcome.complain()
+    outcome, count, file = filled(call.repo, queue, auto_drain=auto_drain)
     return outcome, {"drained_now": count, "file": call.repo.relative(file) if file else None}
 
 

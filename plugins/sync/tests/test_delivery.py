@@ -18,6 +18,7 @@ from kitty_host.api import KittyError
 from kitty_host.ledger.event import new_id
 from kitty_host.records import Answer
 from kitty_sync.account import backfill
+from kitty_sync.auth import tokens
 from kitty_sync.delivery import LARGEST_BODY, Delivery, deliver
 from kitty_sync.events import digest_of, wire
 from kitty_sync.queue import DELIVERED, PARKED, PENDING, Queue
@@ -110,9 +111,18 @@ def test_two_clones_of_a_project_send_each_event_once(online: Online, tmp_path: 
     online.project.git("commit", "--quiet", "-m", "events")
     clone = tmp_path / "clone"
     online.project.git("clone", "--quiet", str(online.project.root), str(clone))
-    for place in (online.project.root, clone):
-        answer = online.project.process("sync", "now", "--json", where=place)
+    kept = tokens.read(online.hub.address)
+    assert kept is not None
+    # Somebody else's machine, which knows nothing of what this one has sent.
+    there = {
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "KITTY_HUB_URL": online.hub.address,
+        "KITTY_TOKEN": kept.tokens.access,
+    }
+    for place, environment in ((online.project.root, {}), (clone, there)):
+        answer = online.project.process("sync", "now", "--json", where=place, environment=environment)
         assert answer.exit_code == 0, answer
+        assert (answer.json["delivered_now"], answer.json["rejected"]) == (2, 0)
     assert sorted(online.stored()) == online.emitted()
 
 
@@ -292,6 +302,31 @@ def test_a_batch_that_is_too_large_for_the_server_is_sent_in_halves_down_to_one(
     done = send(sync, transport)
     assert (done.delivered, done.parked) == (4, 1)
     assert places(sync) == {PENDING: 0, DELIVERED: 4, PARKED: 1, "drained": 0}
+
+
+def test_a_batch_that_the_hub_cannot_read_is_sent_in_halves_down_to_the_one_event(sync: Sync) -> None:
+    sync.poke(5)
+
+    def reading(records: list[dict[str, Any]]) -> Answer:
+        if all(one["event"]["aggregate_id"] != "WP02" for one in records):
+            return results(records)
+        return Answer(400, {}, b'{"schema": "kitty.error/1", "code": "BODY_INVALID", "message": "what is that?"}')
+
+    done = send(sync, Odd(reading))
+    assert (done.delivered, done.parked) == (4, 1)
+    [(_, reason)] = sync.queue.parked(sync.id)
+    assert reason == "BODY_INVALID: what is that?"
+
+
+def test_what_the_models_do_not_take_is_not_even_sent(sync: Sync) -> None:
+    sync.poke(2)
+    bad = new_id()
+    sync.mission.ledger.append([{"event_type": "PlanStarted", "event_id": bad, "timestamp": "2026-01-01T00:00:00Z"}])
+    backfill(sync.mission.repo, sync.queue)
+    transport = Odd(results)
+    done = send(sync, transport)
+    assert (done.delivered, done.parked) == (2, 1)
+    assert bad not in transport.batches[0]
 
 
 def test_a_transient_failure_is_tried_again_and_the_history_is_told(sync: Sync) -> None:

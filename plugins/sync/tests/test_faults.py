@@ -22,7 +22,7 @@ CI = 200, 20_000
 """Faults, and events; in shares, so that each runs beside the others."""
 SHARES = 4
 WHOLE = int(os.environ.get("SYNC_FAULTS", "10000")), int(os.environ.get("SYNC_EVENTS", "1000000"))
-CONFIG = "sync:\n  queue_max_events: 1000000\n  max_backoff_seconds: 0.3\n"
+CONFIG = "sync:\n  queue_max_events: 1000000\n  max_backoff_seconds: 0.05\n"
 
 Made = Callable[[int], Sweep]
 
@@ -70,16 +70,11 @@ def swept(made: Made, seed: int, faults: int, events: int, *, every: int) -> Swe
 
 
 @pytest.mark.slow
-def test_each_kind_of_fault_strikes_and_loses_nothing(sweep: Made) -> None:
-    found = swept(sweep, 7, len(FAULTS) - 1, 400, every=1)
-    assert found.counts["exit -9"] > 0
-    assert found.counts["exit 1"] > 0
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("share", range(SHARES))
 def test_two_hundred_faults_over_twenty_thousand_events_lose_nothing(sweep: Made, share: int) -> None:
-    swept(sweep, share, CI[0] // SHARES, CI[1] // SHARES, every=1)
+    found = swept(sweep, share, CI[0] // SHARES, CI[1] // SHARES, every=2)
+    assert all(found.counts[kind] > 1 for kind in FAULTS)
+    assert {"exit -9", "exit 0", "exit 1"} <= found.counts.keys()
 
 
 @pytest.mark.sweep

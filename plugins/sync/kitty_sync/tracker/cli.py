@@ -24,6 +24,9 @@ SCHEMA = "kitty.tracker/1"
 tracker = group("tracker", help="Keep work packages and the issues of a tracker alike.")
 
 _wp = click.option("--wp", metavar="WP", help="Only this work package.")
+_auto_drain = click.option(
+    "--auto-drain", is_flag=True, help="Where the offline queue is full, drain this project's events to a file."
+)
 _recreate = click.option("--recreate", is_flag=True, help="With --wp: make another issue for one that is gone.")
 
 
@@ -50,31 +53,34 @@ def bind(call: Invocation, provider: str, workspace: str | None) -> None:
 
 @command("pull", mission=True, group=tracker)
 @_wp
-def pull(call: Invocation, wp: str | None) -> None:
+@_auto_drain
+def pull(call: Invocation, wp: str | None, auto_drain: bool) -> None:
     """Bring changes of issues into work packages. The files are left for people to commit."""
-    _run(call, "pull", wp)
+    _run(call, "pull", wp, auto_drain=auto_drain)
 
 
 @command("push", mission=True, group=tracker)
 @_wp
 @_recreate
-def push(call: Invocation, wp: str | None, recreate: bool) -> None:
+@_auto_drain
+def push(call: Invocation, wp: str | None, recreate: bool, auto_drain: bool) -> None:
     """Bring changes of work packages to their issues, and make those that are missing."""
-    _run(call, "push", wp, recreate=recreate)
+    _run(call, "push", wp, auto_drain=auto_drain, recreate=recreate)
 
 
 @command("sync", mission=True, group=tracker)
 @_wp
 @_recreate
+@_auto_drain
 @click.option(
     "--field", type=click.Choice(["title", "body", "labels", "assignees"]), help="With --take: which field is meant."
 )
 @click.option("--take", type=click.Choice(["local", "remote"]), help="With --wp and --field: this side counts.")
-def sync(call: Invocation, wp: str | None, recreate: bool, field: str | None, take: Any) -> None:
+def sync(call: Invocation, wp: str | None, recreate: bool, auto_drain: bool, field: str | None, take: Any) -> None:
     """Pull and push. Where both sides changed a field, tracker.fields decides, or you do with --take."""
     if bool(field) != bool(take) or (take and not wp):
         raise click.UsageError("--take goes with --wp and --field")
-    _run(call, "sync", wp, recreate=recreate, taken={field: take} if field else {})
+    _run(call, "sync", wp, auto_drain=auto_drain, recreate=recreate, taken={field: take} if field else {})
 
 
 @command("status", mission=True, group=tracker)
@@ -93,6 +99,7 @@ def _run(
     direction: Direction,
     wp: str | None,
     *,
+    auto_drain: bool,
     recreate: bool = False,
     taken: dict[str, Any] | None = None,
 ) -> None:
@@ -102,8 +109,12 @@ def _run(
     state = call.state()
     settings, links = _settings(call), _links(call)
     packages = (call.mission.package(wp),) if wp else state.packages
+    from kitty_sync.account import filled
+    from kitty_sync.queue import Queue
+    from kitty_sync.settings import target
     from kitty_sync.tracker.failure import TrackerSyncFailed
 
+    filled(call.repo, Queue(target()), auto_drain=auto_drain)
     with links.locked():
         exchange = _exchange(call, state, settings, links, direction, taken or {})
         _forget_gone(links, packages, recreate)

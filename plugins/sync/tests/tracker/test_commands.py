@@ -50,6 +50,19 @@ def test_a_project_that_is_not_bound(project: Project, monkeypatch: pytest.Monke
     assert "kitty tracker bind" in answer.json["hint"]
 
 
+@pytest.mark.parametrize("command", ["pull", "push", "sync"])
+def test_a_full_queue_is_a_refusal_before_anything_is_asked_and_a_drain_a_way_out(bound: Bound, command: str) -> None:
+    with (bound.project.root / ".kittify/config.yaml").open("a") as stream:
+        stream.write("sync:\n  queue_max_events: 1\n")
+    bound.project.record(bound.mission, "WP01", "planned", "claimed", "in_progress")
+    answer = bound.answer(command)
+    assert (answer.exit_code, answer.code) == (1, "OFFLINE_QUEUE_FULL")
+    assert len(answer.json["details"]["ways_out"]) == 3
+    assert bound.world.calls() == []
+    assert bound.answer(command, "--auto-drain").exit_code == 0
+    assert list((bound.project.root / ".kittify/sync").glob("overflow-*.jsonl"))
+
+
 def test_binding_keeps_what_else_the_configuration_says(bound: Bound) -> None:
     path = bound.project.root / ".kittify/config.yaml"
     path.write_text(f"# ours\n{path.read_text()}  other: 1 # kept\n")
