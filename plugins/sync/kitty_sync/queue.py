@@ -17,6 +17,7 @@ from platformdirs import user_state_path
 
 from kitty_host.api import KittyError
 from kitty_host.files import lock, write_new
+from kitty_sync.database import trouble
 from kitty_sync.events import Entry
 from kitty_sync.settings import Target
 
@@ -43,12 +44,6 @@ _TABLES = (
 )
 _ADD = "INSERT INTO events (project, event_id, digest, at, place, line, note) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _THIS = "project = ? AND event_id = ? AND digest = ?"
-_TROUBLE = {
-    "SQLITE_BUSY": ("LOCK_HELD", "wait for the other process to end and run this again"),
-    "SQLITE_FULL": ("DISK_FULL", "free some space and run it again"),
-    "SQLITE_READONLY": ("READ_ONLY", "make it writable for this user and run it again"),
-    "SQLITE_CANTOPEN": ("READ_ONLY", "make it writable for this user and run it again"),
-}
 WAYS_OUT: Final = (
     "drain it to a file: kitty sync drain",
     "expand it: kitty sync expand",
@@ -221,7 +216,7 @@ class Queue:
             yield self._connected()
         except sqlite3.Error as error:
             self.close()
-            raise _refusal(self.path, error) from error
+            raise trouble(error, "the offline queue", self.path) or _damaged(self.path, str(error)) from error
 
     def _connected(self) -> sqlite3.Connection:
         status = self.path.stat()
@@ -328,14 +323,6 @@ def _make(database: sqlite3.Connection, path: Path, version: int) -> None:
             database.execute(table)
         database.execute(f"PRAGMA user_version = {_VERSION}")
     database.execute("COMMIT")
-
-
-def _refusal(path: Path, error: sqlite3.Error) -> KittyError:
-    name = "_".join(str(getattr(error, "sqlite_errorname", "")).split("_")[:2])
-    if name not in _TROUBLE:
-        return _damaged(path, str(error))
-    code, hint = _TROUBLE[name]
-    return KittyError(code, f"the offline queue cannot be used: {error}", hint, path=str(path))
 
 
 def _damaged(path: Path, why: str) -> KittyError:

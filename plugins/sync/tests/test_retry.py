@@ -8,23 +8,7 @@ from hypothesis import strategies as st
 
 from kitty_sync.retry import Again, GaveUp, Policy, retry_after
 
-
-class Clock:
-    """Time passes only by sleeping, and by what is asked to take some."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-        self.slept: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float, /) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
+from .clock import Clock
 
 
 def failing(times: int, **fields: object) -> tuple[list[int], object]:

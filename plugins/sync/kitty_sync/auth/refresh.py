@@ -79,7 +79,7 @@ def alone(issuer: str) -> Iterator[None]:
     """Whoever changes the tokens of an issuer is in here, one thread of one process. Errors: `AuthRefreshFailed`, `READ_ONLY`."""
     until = time.monotonic() + _WAIT
     with contextlib.ExitStack() as stack:
-        # The file alone would do; but each thread that waits for it looks fifty times a second.
+        # The file alone would do; but each thread that waits for it has another one that waits in its place.
         if not _threads[issuer].acquire(timeout=_WAIT):
             raise AuthRefreshFailed(issuer, "another thread has been at it for too long")
         stack.callback(_threads[issuer].release)

@@ -17,6 +17,7 @@ from attrs import evolve, field, frozen
 
 from kitty_host.api import KittyError
 from kitty_host.files import lock, make_directory
+from kitty_sync.database import trouble
 from kitty_sync.retry import Attempt
 from kitty_sync.tracker.merge import Base, Value
 
@@ -34,12 +35,6 @@ _TABLES = (
 )
 _THESE = "provider = ? AND workspace = ? AND mission_id = ?"
 _THIS = f"{_THESE} AND wp_id = ?"
-_TROUBLE = {
-    "SQLITE_BUSY": ("LOCK_HELD", "wait for the other process to end and run this again"),
-    "SQLITE_FULL": ("DISK_FULL", "free some space and run it again"),
-    "SQLITE_READONLY": ("READ_ONLY", "make it writable for this user and run it again"),
-    "SQLITE_CANTOPEN": ("READ_ONLY", "make it writable for this user and run it again"),
-}
 
 
 @frozen
@@ -215,7 +210,7 @@ class Links:
             finally:
                 database.close()
         except sqlite3.Error as error:
-            raise _refusal(self.path, error) from error
+            raise trouble(error, "the links with the tracker", self.path) or _damaged(self.path, error) from error
 
 
 def now() -> str:
@@ -235,8 +230,6 @@ def _value(value: Any) -> Value:
     return tuple(value) if isinstance(value, list) else str(value)
 
 
-def _refusal(path: Path, error: sqlite3.Error) -> KittyError:
-    name = "_".join(str(getattr(error, "sqlite_errorname", "")).split("_")[:2])
+def _damaged(path: Path, error: sqlite3.Error) -> KittyError:
     again = f"move it away: issues are then found again by their marks: {path}"
-    code, hint = _TROUBLE.get(name, ("TRACKER_DAMAGED", again))
-    return KittyError(code, f"the links with the tracker cannot be used: {error}", hint, path=str(path))
+    return KittyError("TRACKER_DAMAGED", f"the links with the tracker cannot be used: {error}", again, path=str(path))

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worlds import World
 
 from kitty_host.testing import Project, Result
+
+from .worlds import World
 
 PACKAGES = (
     {"work_package_id": "WP01", "title": "The cart", "labels": ["shop", "ui"], "owned_files": ["cart/**"]},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +11,8 @@ import pytest
 from kitty_host.testing import Project
 from kitty_sync.switch import VARIABLE
 
-# Tests share the modules bound.py and worlds.py beside this file.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from bound import Bound, bind
-from worlds import Beads, GitHub, World
+from .bound import Bound, bind
+from .worlds import Beads, GitHub, World
 
 
 @pytest.fixture(params=[GitHub, Beads], ids=["github", "beads"])

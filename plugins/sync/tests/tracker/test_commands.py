@@ -6,10 +6,11 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from bound import Bound
 
 from kitty_host.testing import Project
 from kitty_sync.switch import VARIABLE
+
+from .bound import Bound
 
 COMMANDS = (["bind", "beads"], ["pull"], ["push"], ["sync"], ["status"])
 

@@ -8,13 +8,14 @@ import signal
 import time
 
 import pytest
-from bound import PACKAGES, Bound
 
 from kitty_host.ledger.log import FILE
 from kitty_host.mission import read_mission
 from kitty_host.packages import front_matter
 from kitty_host.repo import Repo
 from kitty_host.testing import Project
+
+from .bound import PACKAGES, Bound
 
 
 def files(project: Project) -> dict[str, bytes]:

@@ -7,7 +7,6 @@ import time
 from email.utils import formatdate
 
 import pytest
-from bound import Bound
 
 from kitty_host.api import KittyError
 from kitty_host.plugins import Plugins
@@ -20,23 +19,8 @@ from kitty_sync.tracker.failure import TrackerSyncFailed
 from kitty_sync.tracker.links import Links
 from kitty_sync.tracker.settings import Settings
 
-
-class Clock:
-    """Time passes only by sleeping."""
-
-    def __init__(self) -> None:
-        self.began = self.now = time.time()
-        self.slept: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float, /) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
+from ..clock import Clock
+from .bound import Bound
 
 
 def exchange(bound: Bound, clock: Clock) -> Exchange:
@@ -58,7 +42,7 @@ def exchange(bound: Bound, clock: Clock) -> Exchange:
 
 def test_failure_for_ever_is_six_requests_and_the_whole_history(on_github: Bound) -> None:
     on_github.world.fail("always 500")
-    clock = Clock()
+    clock = Clock(time.time())
     made = exchange(on_github, clock)
     with pytest.raises(TrackerSyncFailed) as failed:
         made.run(made.state.packages)
@@ -72,7 +56,7 @@ def test_failure_for_ever_is_six_requests_and_the_whole_history(on_github: Bound
 @pytest.mark.parametrize("status", [429, 403, 503])
 def test_what_is_asked_for_in_seconds_is_kept_to(on_github: Bound, status: int) -> None:
     on_github.world.fail(f"{status} 90", f"{status} 60")
-    clock = Clock()
+    clock = Clock(time.time())
     made = exchange(on_github, clock)
     made.run(made.state.packages)
     assert clock.slept == [90, 60]
@@ -80,7 +64,7 @@ def test_what_is_asked_for_in_seconds_is_kept_to(on_github: Bound, status: int) 
 
 
 def test_what_is_asked_for_as_a_date_is_kept_to(on_github: Bound) -> None:
-    clock = Clock()
+    clock = Clock(time.time())
     on_github.world.fail(f"429 {formatdate(clock.now + 120, usegmt=True)}")
     made = exchange(on_github, clock)
     made.run(made.state.packages)
