@@ -57,14 +57,10 @@ def status(call: Invocation, auto_drain: bool) -> None:
         "mismatches": [one for one in refusals if one["kind"] != "EVENT_ID_CONFLICT"],
         "ways_out": list(WAYS_OUT),
     }
+    others = [one for one in backlog if one["project"] != project]
     lines = [
-        f"{payload['depth']} of {payload['cap']} events are queued"
-        + (
-            f" for {payload['hub']}, team {payload['tenant']}."
-            if payload["hub"] != "none"
-            else "; nobody is logged in."
-        ),
-        *(f"  {one['project']}: {one['depth']}, the oldest of {one['oldest']}" for one in backlog),
+        f"{payload['depth']} of {payload['cap']} events are queued{_whither()}",
+        *(f"  {one['depth']} of another project, {one['project']}, the oldest of {one['oldest']}" for one in others),
         f"This project: {payload['delivered']} delivered, {payload['pending']} pending, {payload['drained']} drained, "
         f"{payload['rejected']} parked, {lacking} only in the ledgers.",
     ]
@@ -214,6 +210,13 @@ def _queue(call: Invocation) -> Queue:
 
     project_of(call.repo)
     return Queue(target())
+
+
+def _whither() -> str:
+    from kitty_sync.auth.login import current
+
+    login = current()
+    return f" for {login.team} at {login.issuer}." if login else "; nobody is logged in."
 
 
 def _transport(call: Invocation) -> Transport:
