@@ -151,7 +151,7 @@ class Online(Sync):
     def __init__(self, project: Project, hub: HubProcess) -> None:
         super().__init__(project)
         self.hub = hub
-        self.team = f"team-{next(_numbers)}"
+        self.team = f"cats-{next(_numbers)}"
         hub.add_user(ADA, self.team)
         log_in(hub, team=self.team)
         self.queue = Queue(target())
