@@ -165,6 +165,7 @@ class Online(Sync):
 def online(poked: Project, standing: HubProcess, monkeypatch: pytest.MonkeyPatch) -> Online:
     """The same with ada, who may write, logged in."""
     monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.setenv("KITTY_KEYRING", "0")
     return Online(poked, standing)
 
 
@@ -172,6 +173,7 @@ def online(poked: Project, standing: HubProcess, monkeypatch: pytest.MonkeyPatch
 def online_alone(poked: Project, hub: HubProcess, monkeypatch: pytest.MonkeyPatch) -> Online:
     """The same with a hub that may be killed."""
     monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.setenv("KITTY_KEYRING", "0")
     return Online(poked, hub)
 
 

@@ -34,6 +34,7 @@ def sweep(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Made]:
 
         def make(seed: int) -> Sweep:
             monkeypatch.setenv(VARIABLE, "1")
+            monkeypatch.setenv("KITTY_KEYRING", "0")
             monkeypatch.setenv("KITTY_PLUGINS", "sync")
             size = "4g" if WHOLE[1] > 100_000 else "400m"
             disks = {name: stack.enter_context(small_disk(isolated / name, size)) for name in ("client", "hub")}

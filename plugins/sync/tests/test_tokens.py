@@ -89,8 +89,14 @@ def keyring(user: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ring]:
         return Ring(directory)
 
     yield make  # type: ignore[misc]
-    sys.modules.pop("test_ring", None)
+    gone = sys.modules.pop("test_ring", None)
+    import keyring.backend
     import keyring.core
+
+    if gone is not None:
+        keyring.backend.KeyringBackend._classes.discard(
+            gone.Keyring
+        )  # every one that was ever made is a candidate from then on
 
     monkeypatch.undo()
     keyring.core.init_backend()
