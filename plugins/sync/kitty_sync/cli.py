@@ -289,8 +289,7 @@ def _told(total: Delivery) -> str:
 
 
 def _tell(attempt: Attempt) -> None:
-    if attempt.waited:
-        note(f"{attempt.reason}; again in {attempt.waited:.1f} s")
+    note(f"{attempt.reason}; again in {attempt.waited:.1f} s")
 
 
 def _progress(queue: Queue) -> Any:

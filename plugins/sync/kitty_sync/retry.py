@@ -85,7 +85,10 @@ class Policy:
     chance: Callable[[float, float], float] = random.uniform
 
     def call(self, function: Callable[[], Result], *, told: Callable[[Attempt], None] | None = None) -> Result:
-        """What the function returns, asked again whenever it raises `Again`. Errors: `GaveUp`; others pass at once."""
+        """What the function returns, asked again whenever it raises `Again`. Errors: `GaveUp`; others pass at once.
+
+        `told` hears of a failure before each wait, however short; of the last one `GaveUp` tells.
+        """
         began = self.clock.monotonic()
         history: list[Attempt] = []
 
@@ -99,6 +102,9 @@ class Policy:
 
         def note(state: RetryCallState, waited: float) -> None:
             history.append(self._attempt(_failure(state), waited))
+
+        def again(state: RetryCallState) -> None:
+            note(state, state.upcoming_sleep)
             if told is not None:
                 told(history[-1])
 
@@ -111,7 +117,7 @@ class Policy:
             wait=wait,
             stop=stop,
             sleep=self.clock.sleep,
-            before_sleep=lambda state: note(state, state.upcoming_sleep),
+            before_sleep=again,
             retry_error_callback=give_up,
         )(function)
 

@@ -168,5 +168,4 @@ def _may_pass(error: KittyError) -> bool:
 
 
 def _tell(attempt: Attempt) -> None:
-    if attempt.waited:
-        note(f"{attempt.reason}; once more in {attempt.waited:.0f} s")
+    note(f"{attempt.reason}; once more in {attempt.waited:.0f} s")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kitty_sync.retry import Again, GaveUp, Policy, retry_after
+from kitty_sync.retry import Again, Attempt, GaveUp, Policy, retry_after
 
 from .clock import Clock
 
@@ -76,6 +76,15 @@ def test_a_wait_that_ends_too_late_is_not_begun() -> None:
     with pytest.raises(GaveUp):
         Policy(clock=clock).call(ask)  # type: ignore[arg-type]
     assert (len(asked), clock.slept) == (1, [])
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.0001, 1.0])
+def test_each_wait_is_told_of_however_short(wait: float) -> None:
+    told: list[Attempt] = []
+    _, ask = failing(9)
+    with pytest.raises(GaveUp):
+        Policy(2, clock=Clock(), chance=lambda low, high: wait).call(ask, told=told.append)  # type: ignore[arg-type]
+    assert len(told) == 2
 
 
 def test_other_errors_pass_at_once() -> None:

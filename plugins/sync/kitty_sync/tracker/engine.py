@@ -296,8 +296,7 @@ class Exchange:
 
         def told(attempt: Attempt) -> None:
             tried.append(attempt)
-            if attempt.waited:
-                note(f"{wp_id or self.tracker.workspace}: {attempt.reason}; asked again in {attempt.waited:.0f} s")
+            note(f"{wp_id or self.tracker.workspace}: {attempt.reason}; asked again in {attempt.waited:.0f} s")
 
         try:
             return self.retry.call(function, told=told)
