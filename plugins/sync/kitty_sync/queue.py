@@ -33,7 +33,6 @@ _TABLES = (
     "CREATE TABLE events (seq INTEGER PRIMARY KEY, project TEXT NOT NULL, event_id TEXT NOT NULL, digest TEXT NOT NULL,"
     " at TEXT NOT NULL, place TEXT NOT NULL, line TEXT NOT NULL, note TEXT NOT NULL DEFAULT '', UNIQUE (project, event_id))",
     f"CREATE INDEX pending ON events (seq) WHERE place = '{PENDING}'",
-    "CREATE INDEX places ON events (project, place)",
     f"CREATE INDEX drained ON events (note) WHERE place = '{DRAINED}'",
     "CREATE TABLE refusals (kind TEXT NOT NULL, project TEXT NOT NULL, event_id TEXT NOT NULL, expected TEXT NOT NULL,"
     " actual TEXT NOT NULL, source TEXT NOT NULL, line TEXT NOT NULL, UNIQUE (kind, project, event_id, actual, source))",
@@ -226,9 +225,9 @@ class Queue:
             self._file = file
             self._database = sqlite3.connect(self.path, timeout=self._wait, isolation_level=None)
             self._database.execute("PRAGMA synchronous = FULL")
-        version = self._database.execute("PRAGMA user_version").fetchone()[0]
-        if version != _VERSION:
-            _make(self._database, self.path, version)
+            version = self._database.execute("PRAGMA user_version").fetchone()[0]
+            if version != _VERSION:
+                _make(self._database, self.path, version)
         return self._database
 
     def close(self) -> None:
