@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kitty_host.api import KittyError
 from kitty_host.files import stamp_of
@@ -198,9 +198,9 @@ def _kept(repo: Repo, queue: Queue, project: str) -> list[Path]:
     return gone
 
 
-def _entry(record: dict[str, str], line: str) -> Entry:
+def _entry(record: dict[str, Any], line: str) -> Entry:
     row = record["event"]
-    at = row.get("timestamp") or row.get("at") or ""  # type: ignore[attr-defined]  # a row within the record
+    at = row.get("timestamp") or row.get("at") or ""
     return Entry(record["project"], record["event_id"], record["digest"], str(at), line)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +135,9 @@ def _exchange(
     from kitty_sync.tracker.connectors import connect
     from kitty_sync.tracker.engine import Exchange
 
-    transport: Callable[[str], Any] = lambda issuer: call.plugins.required("kitty_transport", issuer=issuer)  # noqa: E731
+    def transport(issuer: str) -> Any:
+        return call.plugins.required("kitty_transport", issuer=issuer)
+
     return Exchange(
         tracker=connect(settings.provider, settings.workspace, call.repo.root, transport),
         links=links,
