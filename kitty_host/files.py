@@ -24,6 +24,9 @@ _LONG_AGO = 3600
 _READ_UNLINKED = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 _WAITING = 2
 """Seconds after which somebody who waits for a lock is told so."""
+_LETTING_GO = 1.0
+"""Seconds that a lock may take to become free when whoever took it was killed: what it started, or somebody who looks at it, may keep it
+for a moment."""
 
 
 def temporary(directory: Path) -> Path:
@@ -373,7 +376,8 @@ def lock(
     """Hold an exclusive lock on a lock file, across processes; released by the kernel when the holder dies.
 
     On POSIX this is `flock`, the call that spec-kitty's lock library makes on the same files. `wait_seconds` None waits for ever,
-    0 does not wait; when the time is over: `LOCK_HELD`. `waiting` is called once, from a thread of its own, when it takes long.
+    0 waits for nobody who lives, and a second for one who died; when the time is over: `LOCK_HELD`. `waiting` is called once, from a
+    thread of its own, when it takes long.
     `sign` writes into the file who holds it, so that whoever is refused can say for how long; never into one that the peer takes too.
     Yields the descriptor that a child may inherit: the lock is held until the last of them is closed; None where there is none.
     """
@@ -448,8 +452,10 @@ def _wait(path: Path, descriptor: int, deadline: float | None, purpose: str) -> 
     if deadline is None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         return
+    from kitty_host.holders import is_left
+
     left = deadline - time.monotonic()
-    if left > 0 and _waited(descriptor, left):
+    if _waited(descriptor, left) if left > 0 else is_left(path) and _waited(descriptor, _LETTING_GO):
         return
     raise _held(path, purpose) from None
 

@@ -56,6 +56,11 @@ def holder_of(lock_file: Path) -> Holder | None:
     return _found(pid)
 
 
+def is_left(lock_file: Path) -> bool:
+    """Whether the kernel knows nobody who lives and took a `flock` of which it was known that somebody holds it."""
+    return (_PROCESSES / "locks").exists() and _by_the_kernel(lock_file) is None
+
+
 def held(lock_file: Path, place: Path) -> KittyError:
     """The refusal where a lock file of Git's is there; `place` is the directory in which its maker works."""
     try:

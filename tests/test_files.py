@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import gc
 import os
+import signal
 import stat
 import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -461,6 +463,62 @@ def test_the_kernel_gives_back_the_lock_of_a_killed_process(tmp_path: Path) -> N
         holder.kill()
     with files.lock(path, wait_seconds=0):
         pass
+
+
+@pytest.fixture
+def left_for(tmp_path: Path, children: list[int]) -> Callable[[float], Path]:
+    """A lock file whose lock a killed process has left to a child that lives for so many seconds more."""
+
+    def leave(seconds: float) -> Path:
+        path = tmp_path / "it.lock"
+        taker = (
+            "import os, subprocess, sys\n"
+            "from pathlib import Path\n"
+            "from kitty_host.files import lock\n"
+            "with lock(Path(sys.argv[1])) as held:\n"
+            "    child = subprocess.Popen(['sleep', sys.argv[2]], pass_fds=[held], stdout=subprocess.DEVNULL)\n"
+            "    print(child.pid, flush=True)\n"
+            "    os.kill(os.getpid(), 9)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", taker, str(path), str(seconds)], stdout=subprocess.PIPE, text=True, check=False
+        )
+        assert done.returncode == -signal.SIGKILL
+        children.append(int(done.stdout))
+        return path
+
+    return leave
+
+
+@pytest.fixture
+def children() -> Iterator[list[int]]:
+    """Processes to end."""
+    started: list[int] = []
+    yield started
+    for child in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+
+
+def test_a_killed_holder_has_a_moment_to_let_go(left_for: Callable[[float], Path]) -> None:
+    path = left_for(0.3)
+    with files.lock(path, wait_seconds=0):
+        pass
+
+
+def test_a_moment_is_not_for_ever(left_for: Callable[[float], Path]) -> None:
+    path = left_for(60)
+    with pytest.raises(KittyError, match="LOCK_HELD"), files.lock(path, wait_seconds=0):
+        pass
+
+
+def test_nobody_waits_a_moment_for_one_who_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(files, "_waited", lambda _descriptor, seconds: waits.append(seconds))
+    with files.lock(tmp_path / "it.lock"):  # noqa: SIM117 - the second is refused
+        with pytest.raises(KittyError, match="LOCK_HELD"), files.lock(tmp_path / "it.lock", wait_seconds=0):
+            pass
+    assert waits == []
 
 
 def test_a_lock_file_that_its_holder_removes_is_made_again(tmp_path: Path) -> None:
