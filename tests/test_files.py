@@ -392,6 +392,18 @@ def test_a_lock_excludes_and_then_lets_go(tmp_path: Path) -> None:
         pass
 
 
+@pytest.fixture(params=["an alarm", "a thread"])
+def bounded(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Both ways of waiting for a bounded time: the second is for whoever has a use of his own for the alarm."""
+    if request.param == "an alarm":
+        yield
+        return
+    signal.signal(signal.SIGALRM, lambda _number, _frame: None)
+    yield
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+@pytest.mark.usefixtures("bounded")
 def test_a_lock_is_waited_for_as_long_as_was_asked(tmp_path: Path) -> None:
     path = tmp_path / "one.lock"
     with files.lock(path):
@@ -417,6 +429,7 @@ for number in range(3000):
 """
 
 
+@pytest.mark.usefixtures("bounded")
 def test_who_waits_for_a_bounded_time_gets_it_when_it_is_free(tmp_path: Path) -> None:
     """It is free for a millisecond at a time; who looked now and then would mostly find it taken."""
     path, counter = tmp_path / "x.lock", tmp_path / "counter"
@@ -434,13 +447,51 @@ def test_who_waits_for_a_bounded_time_gets_it_when_it_is_free(tmp_path: Path) ->
     assert statistics.median(waited) <= 2, waited
 
 
-def test_a_lock_that_comes_too_late_is_nobodys(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("bounded")
+@pytest.mark.parametrize("seconds", [0.05, 1e-9])
+def test_a_lock_that_comes_too_late_is_nobodys(tmp_path: Path, seconds: float) -> None:
     path = tmp_path / "x.lock"
-    with files.lock(path), pytest.raises(KittyError, match="LOCK_HELD"), files.lock(path, wait_seconds=0.05):
+    with files.lock(path), pytest.raises(KittyError, match="LOCK_HELD"), files.lock(path, wait_seconds=seconds):
         pass
     for _ in range(50):
         with files.lock(path, wait_seconds=5):
             pass
+
+
+def test_somebody_elses_alarm_rings_as_it_was_set(tmp_path: Path) -> None:
+    path, rung = tmp_path / "x.lock", []
+    signal.signal(signal.SIGALRM, lambda number, _frame: rung.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 0.15)
+    try:
+        with files.lock(path), pytest.raises(KittyError, match="LOCK_HELD"), files.lock(path, wait_seconds=0.3):
+            pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    assert rung == [signal.SIGALRM]
+
+
+def test_no_alarm_is_left_behind(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    with files.lock(path), pytest.raises(KittyError, match="LOCK_HELD"), files.lock(path, wait_seconds=0.05):
+        pass
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_thread_waits_too(tmp_path: Path) -> None:
+    path, codes = tmp_path / "x.lock", []
+
+    def ask() -> None:
+        with pytest.raises(KittyError) as refused, files.lock(path, wait_seconds=0.05):
+            pass
+        codes.append(refused.value.code)
+
+    with files.lock(path):
+        asking = threading.Thread(target=ask)
+        asking.start()
+        asking.join()
+    assert codes == ["LOCK_HELD"]
 
 
 def test_the_kernel_gives_back_the_lock_of_a_killed_process(tmp_path: Path) -> None:

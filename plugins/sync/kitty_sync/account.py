@@ -97,15 +97,16 @@ def enqueue(queue: Queue, entries: Iterable[Entry], cap: int, source: str) -> Ba
     queued = known = overflowed = 0
     conflicts: list[str] = []
     with queue.changing() as change:
-        depth = change.depth()
+        room, is_exact = cap - change.depth_at_most(), False
         for entry in entries:
+            if room <= 0 and not is_exact:
+                room, is_exact = cap - change.depth(), True
+            if room > 0 and change.add(entry):
+                room, queued = room - 1, queued + 1
+                continue
             found = change.known(entry.project, entry.event_id)
             if found is None:
-                if depth >= cap:
-                    overflowed += 1
-                    continue
-                change.add(entry)
-                depth, queued = depth + 1, queued + 1
+                overflowed += 1
             elif found[0] == entry.digest:
                 known += 1
             else:
