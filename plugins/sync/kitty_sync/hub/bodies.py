@@ -1,6 +1,6 @@
 """What comes in a request, read so that nobody can make the hub work, or remember, much more than was sent.
 
-Errors: `BODY_INVALID` (400) and `BODY_TOO_LARGE` (413).
+Errors: `BODY_INVALID` (400), `BODY_TOO_LARGE` (413), `TOKEN_REJECTED` (401).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from kitty_sync.hub.error import HubError
+from kitty_sync.hub.error import HubError, no_token
 
 LARGEST = 1024 * 1024
 """Bytes of a body, inflated."""
@@ -26,6 +26,14 @@ DEEPEST = 32
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_BRACKET = bytes(one for one in range(256) if one not in _STEP)
+
+
+def bearer(request: Request) -> str:
+    """The token in the headers."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise no_token("there is no token")
+    return token.strip()
 
 
 async def sent(request: Request, largest: int = LARGEST) -> bytes:

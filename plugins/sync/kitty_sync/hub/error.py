@@ -22,3 +22,8 @@ class HubError(KittyError):
 def busy(message: str) -> HubError:
     """503: it may work in a moment."""
     return HubError("HUB_BUSY", 503, message, "ask again in a moment", {"Retry-After": "1"})
+
+
+def no_token(message: str) -> HubError:
+    """401: nobody is let in with what was shown."""
+    return HubError("TOKEN_REJECTED", 401, message, "log in again", {"WWW-Authenticate": "Bearer"})
