@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +12,11 @@ import click
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command, group
+from kitty_host.report import note
 
 if TYPE_CHECKING:
+    from kitty_sync.hub.backup import Copy
+    from kitty_sync.hub.carry import Tenant
     from kitty_sync.hub.store import Store
 
 hub = group("hub", help="Serve a team: take its events, keep each once, hand them out.")
@@ -64,8 +69,6 @@ def add(call: Invocation, email: str, team: str, role: str, database: Path | Non
 def approve(call: Invocation, email: str, user_code: str, team: str | None, deny: bool, database: Path | None) -> None:
     """Let the device in that shows a code."""
     store = _store(call, database)
-    import time
-
     from kitty_sync.hub import accounts, device
 
     with store.writing() as connection:
@@ -76,6 +79,80 @@ def approve(call: Invocation, email: str, user_code: str, team: str | None, deny
     state = "denied" if deny else "approved"
     text = f"The device is {state}: {found[0].email} in {found[0].team_slug}."
     call.show({"schema": "kitty.hub.approval/1", **found[0].shown(), "state": state}, text)
+
+
+@command("backup", group=hub)
+@click.argument("file", type=click.Path(path_type=Path))
+@_database
+def backup(call: Invocation, file: Path, database: Path | None) -> None:
+    """Copy the hub's file while it serves, and look at the copy."""
+    path = _path(call, database)
+    from kitty_sync.hub import backup as copies
+
+    _show_copy(call, copies.back_up(path, (call.directory / file).absolute(), _told("copied")))
+
+
+@command("restore", group=hub)
+@click.argument("file", type=click.Path(path_type=Path))
+@_database
+def restore(call: Invocation, file: Path, database: Path | None) -> None:
+    """Make the hub's file of a copy. Everybody logs in again."""
+    path = _path(call, database)
+    from kitty_sync.hub import backup as copies
+
+    _show_copy(call, copies.restore((call.directory / file).absolute(), path, _told("copied")))
+
+
+def _show_copy(call: Invocation, copy: Copy) -> None:
+    payload = {"path": str(copy.path), "bytes": copy.size, "teams": copy.teams, "events": copy.events}
+    call.show({"schema": "kitty.hub.copy/1", **payload}, f"{copy.events} events of {copy.teams} teams in {copy.path}")
+
+
+@command("export", group=hub)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--team", required=True, metavar="SLUG", help="Whose events and members.")
+@_database
+def export(call: Invocation, file: Path, team: str, database: Path | None) -> None:
+    """Write a team as lines of JSON, for another hub."""
+    store = _store(call, database)
+    from kitty_sync.hub import carry
+
+    target = (call.directory / file).absolute()
+    with store.reading() as connection:
+        tenant = carry.write(connection, team, target, _told("written"))
+    _show_tenant(call, tenant, target)
+
+
+@command("import", group=hub)
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@_database
+def import_(call: Invocation, file: Path, database: Path | None) -> None:
+    """Take in a team that another hub has written."""
+    store = _store(call, database)
+    from kitty_sync.hub import carry
+
+    source = (call.directory / file).absolute()
+    with store.writing() as connection:
+        tenant = carry.take(connection, source, _told("taken in"))
+    _show_tenant(call, tenant, source)
+
+
+def _told(what: str) -> Callable[[int, int], None]:
+    """Says how far something is, every two seconds."""
+    last = time.monotonic()
+
+    def tell(done: int, of: int = 0) -> None:
+        nonlocal last
+        if time.monotonic() - last > 2:
+            last = time.monotonic()
+            note(f"{done} {f'of {of} pages' if of else 'rows'} {what}")
+
+    return tell
+
+
+def _show_tenant(call: Invocation, tenant: Tenant, path: Path) -> None:
+    payload = {"team": tenant.slug, "rows": tenant.rows, "digest": tenant.digest, "path": str(path)}
+    call.show({"schema": "kitty.hub.tenant/1", **payload}, f"{tenant.slug}: {tenant.rows} rows, {tenant.digest[:16]}")
 
 
 def _nobody(email: str, team: str | None, teams: list[str]) -> KittyError:
