@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +11,8 @@ from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command, group
 
 if TYPE_CHECKING:
+    from sqlalchemy import URL
+
     from kitty_sync.hub.store import Store
 
 hub = group("hub", help="Serve a team: take its events, keep each once, hand them out.")
@@ -19,7 +20,10 @@ user = group("user", help="Say who is in a team, and let devices in.")
 hub.add_command(user)
 
 _database = click.option(
-    "--database", metavar="FILE", type=click.Path(path_type=Path), help="Where it keeps things; else in your state."
+    "--database",
+    metavar="FILE|postgresql://…",
+    envvar="KITTY_HUB_DATABASE",
+    help="Where it keeps things; else in KITTY_HUB_DATABASE, or in your state.",
 )
 
 
@@ -27,16 +31,17 @@ _database = click.option(
 @_database
 @click.option("--host", default="127.0.0.1", metavar="ADDRESS", help="Where to listen; loopback only.")
 @click.option("--port", default=8770, type=click.IntRange(0, 65535), metavar="N", help="0: any that is free.")
-def serve(call: Invocation, database: Path | None, host: str, port: int) -> None:
+def serve(call: Invocation, database: str | None, host: str, port: int) -> None:
     """Serve until Ctrl-C."""
-    path = _path(call, database)
+    url = _address(call, database)
     from kitty_sync.hub import serve as serving
+    from kitty_sync.hub.store import shown
 
     def listening(address: str) -> None:
-        payload = {"schema": "kitty.hub/1", "address": address, "database": str(path)}
-        call.show(payload, f"The hub is at {address}\nIt keeps what it is given in {path}\nCtrl-C ends it.")
+        payload = {"schema": "kitty.hub/1", "address": address, "database": shown(url)}
+        call.show(payload, f"The hub is at {address}\nIt keeps what it is given in {shown(url)}\nCtrl-C ends it.")
 
-    serving.serve(path, serving.listen(host, port), listening)
+    serving.serve(url, serving.listen(host, port), listening)
 
 
 @command("add", group=user)
@@ -44,7 +49,7 @@ def serve(call: Invocation, database: Path | None, host: str, port: int) -> None
 @click.option("--team", required=True, metavar="SLUG", help="The team; it is made where it is new.")
 @click.option("--role", default="writer", type=click.Choice(["owner", "writer", "reader"]), help="writer, if not said.")
 @_database
-def add(call: Invocation, email: str, team: str, role: str, database: Path | None) -> None:
+def add(call: Invocation, email: str, team: str, role: str, database: str | None) -> None:
     """Put somebody into a team, or give another role there."""
     store = _store(call, database)
     from kitty_sync.hub import accounts
@@ -61,7 +66,7 @@ def add(call: Invocation, email: str, team: str, role: str, database: Path | Non
 @click.option("--team", metavar="SLUG", help="As a member of which team, where there are several.")
 @click.option("--deny", is_flag=True, help="Do not let it in.")
 @_database
-def approve(call: Invocation, email: str, user_code: str, team: str | None, deny: bool, database: Path | None) -> None:
+def approve(call: Invocation, email: str, user_code: str, team: str | None, deny: bool, database: str | None) -> None:
     """Let the device in that shows a code."""
     store = _store(call, database)
     import time
@@ -85,23 +90,21 @@ def _nobody(email: str, team: str | None, teams: list[str]) -> KittyError:
     return KittyError("USER_UNKNOWN", f"{email} is not {where}", f"run: kitty hub user add {email} --team SLUG")
 
 
-def _store(call: Invocation, database: Path | None) -> Store:
-    path = _path(call, database)
+def _store(call: Invocation, database: str | None) -> Store:
+    url = _address(call, database)
     from kitty_sync.hub.store import Store
 
-    return Store(path)
+    return Store(url)
 
 
-def _path(call: Invocation, database: Path | None) -> Path:
-    """The database that is meant. Errors: `EXTRA_MISSING`."""
-    if any(find_spec(name) is None for name in ("sqlalchemy", "starlette", "uvicorn")):
+def _address(call: Invocation, database: str | None) -> URL:
+    """The database that is meant. Errors: `EXTRA_MISSING`, `HUB_DATABASE`."""
+    if any(find_spec(name) is None for name in ("sqlalchemy", "alembic", "psycopg", "starlette", "uvicorn")):
         raise KittyError(
             "EXTRA_MISSING",
             "kitty hub needs packages that are not installed",
             "run: pip install 'kitty-sync[hub]'",
         )
-    if database is not None:
-        return (call.directory / database).absolute()
-    from kitty_sync.hub.store import default_database
+    from kitty_sync.hub.store import address_of, default_database
 
-    return default_database()
+    return address_of(database or str(default_database()), call.directory)

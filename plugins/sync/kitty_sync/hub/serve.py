@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
+from sqlalchemy import URL
 
 from kitty_host.api import KittyError
 from kitty_host.files import lock
@@ -49,10 +50,9 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(database: Path, listener: socket.socket, listening: Callable[[str], None]) -> None:
+def serve(database: URL, listener: socket.socket, listening: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM. `listening` is told the address, when either is heeded. Errors: `HUB_DATABASE`, `LOCK_HELD`."""
-    beside = database.with_name(f"{database.name}.lock")
-    with listener, lock(beside, wait_seconds=0, purpose=f"the hub's database {database}", sign=True):
+    with listener, _alone(database):
         store = Store(database)
         try:
             hub = Hub(store, _address(listener))
@@ -60,6 +60,14 @@ def serve(database: Path, listener: socket.socket, listening: Callable[[str], No
             asyncio.run(server.serve([listener]))
         finally:
             store.close()
+
+
+def _alone(database: URL) -> contextlib.AbstractContextManager[object]:
+    """A file has one hub at a time: one process has all the bells, and commits for all who write."""
+    if database.drivername != "sqlite":
+        return contextlib.nullcontext()
+    file = Path(str(database.database))
+    return lock(file.with_name(f"{file.name}.lock"), wait_seconds=0, purpose=f"the hub's database {file}", sign=True)
 
 
 def _address(listener: socket.socket) -> str:

@@ -37,8 +37,7 @@ def routes(hub: Hub) -> list[Route]:
         body = await bodies.sent(request)
         encoding = request.headers.get("content-encoding", "").strip().lower()
         judged = await run_in_threadpool(_judged, body, encoding, who)
-        results, last = await hub.write(_stored, who.team_id, judged)
-        hub.live.ring(who.team_id)
+        results, last = await hub.add(who.team_id, judged)
         return JSONResponse({"results": [asdict(one) for one in results], "cursor": read.cursor_of(last)})
 
     async def events(request: Request) -> Response:
@@ -98,12 +97,6 @@ def _look(hub: Hub, request: Request, who: Member, project: str) -> Any:
 
 def _judged(body: bytes, encoding: str, who: Member) -> list[ingest.Candidate | ingest.Result]:
     return ingest.judge(bodies.parsed(bodies.inflated(body, encoding)), who)
-
-
-def _stored(
-    database: Connection, team_id: str, judged: list[ingest.Candidate | ingest.Result], now: float
-) -> tuple[list[ingest.Result], int]:
-    return ingest.store(database, team_id, judged, now), ingest.last_position(database, team_id)
 
 
 def _limit(text: str) -> int:
