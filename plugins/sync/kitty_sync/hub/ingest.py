@@ -159,7 +159,7 @@ def _judged(record: Any) -> Candidate | Result:
 def _wrong(record: Mapping[str, Any], event: Mapping[str, Any]) -> str | None:
     for key in _TEXTS:
         value = record.get(key)
-        if not isinstance(value, str) or len(value) > _LONGEST or not _is_unicode(value):
+        if not isinstance(value, str) or len(value) > _LONGEST or not _is_kept(value):
             return f"{key}: it is no text of {_LONGEST} characters at most"
     unknown = sorted(set(record) - {"event", *_TEXTS, *_CLAIMS})
     if unknown:
@@ -169,12 +169,12 @@ def _wrong(record: Mapping[str, Any], event: Mapping[str, Any]) -> str | None:
     return refusal(event)
 
 
-def _is_unicode(value: str) -> bool:
+def _is_kept(value: str) -> bool:
+    """Whether both databases take it as it is."""
     try:
-        value.encode()
+        return b"\0" not in value.encode()
     except UnicodeEncodeError:
         return False
-    return True
 
 
 # The two statements that carry the load, by hand for each database

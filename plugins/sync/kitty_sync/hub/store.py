@@ -67,6 +67,7 @@ class Store:
 
     def __init__(self, database: Path | str | URL) -> None:
         self.url = database if isinstance(database, URL) else address_of(str(database), Path())
+        self._kind: Sqlite | Postgresql
         self._kind = Sqlite(self.url) if self.url.drivername == "sqlite" else Postgresql(self.url)
         self._hands: Group | Crew
         self._hands = Group(self.writing, self._explained) if self.is_file else Crew(self.writing, self.adding)
@@ -83,7 +84,12 @@ class Store:
     @property
     def is_file(self) -> bool:
         """Whether it is an SQLite file."""
-        return isinstance(self._kind, Sqlite)
+        return self.postgresql is None
+
+    @property
+    def postgresql(self) -> Postgresql | None:
+        """The server; None of a file."""
+        return self._kind if isinstance(self._kind, Postgresql) else None
 
     @property
     def path(self) -> Path | None:
