@@ -246,6 +246,13 @@ def test_a_team_that_is_not_there_is_not_written(hub: HubProcess, run: Run, tmp_
     assert not list(tmp_path.glob("*x.jsonl*"))
 
 
+@pytest.mark.parametrize("what", ["backup", "restore"])
+def test_a_postgresql_is_copied_by_its_own_tools(run: Run, tmp_path: Path, what: str) -> None:
+    refused = run(what, tmp_path / "copy.db", "--database", "postgresql://ada:secret@127.0.0.1:1/hub")
+    assert (refused.exit_code, refused.json["code"]) == (1, "HUB_NOT_A_FILE")
+    assert "secret" not in refused.stdout
+
+
 def test_every_table_is_carried_or_left_behind_on_purpose() -> None:
     from kitty_sync.hub import carry
 
