@@ -93,3 +93,28 @@ events = Table(
     UniqueConstraint("team_id", "project", "event_id"),
     Index("events_by_project", "team_id", "project", "seq"),
 )
+
+# Sessions of browsers. Those of programs are `sessions`: a cookie is no token, and no token is a cookie.
+visits = Table(
+    "visits",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("used_at", Float, nullable=False),
+    Column("revoked_at", Float),
+    # Where from.
+    Column("address", Text, nullable=False),
+)
+
+# Links that sign somebody in, once.
+links = Table(
+    "links",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("expires_at", Float, nullable=False),
+)
