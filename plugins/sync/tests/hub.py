@@ -50,8 +50,9 @@ def record(number: int, *, project: str = PROJECT, mission: str = "01J0000000000
 class HubProcess:
     """A hub on loopback, with a database below a directory. It serves as soon as it is made; `stop` it in the end."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
+        self.options = options
         self.database = directory / "hub.db"
         directory.mkdir(parents=True, exist_ok=True)
         self._port = 0
@@ -66,7 +67,7 @@ class HubProcess:
         return self._process.pid
 
     def _start(self) -> None:
-        words = ["hub", "serve", "--database", str(self.database), "--port", str(self._port), "--json"]
+        words = ["hub", "serve", "--database", str(self.database), "--port", str(self._port), *self.options, "--json"]
         log = (self.directory / "hub.log").open("a")
         with log:
             self._process = subprocess.Popen(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -108,7 +109,10 @@ class Hub:
         """Whether the database answers, and the hub is not about to end."""
         if self.closing:
             raise busy("the hub is about to end")
-        await self.read(read.page, "", read.START)
+        try:
+            await self.read(read.page, "", read.START)
+        except SQLAlchemyError as error:
+            raise busy("the database does not answer") from error
         return await _healthy(request)
 
     async def _refused(self, _: Request, error: HubError) -> Response:
