@@ -52,8 +52,9 @@ def record(number: int, *, project: str = PROJECT, mission: str = "01J0000000000
 class HubProcess:
     """A hub on loopback, with a file below its directory or a PostgreSQL. It serves as soon as it is made; `stop` it in the end."""
 
-    def __init__(self, directory: Path, database: str = "") -> None:
+    def __init__(self, directory: Path, *options: str, database: str = "") -> None:
         self.directory = directory
+        self.options = options
         self.database: Any = database or directory / "hub.db"
         directory.mkdir(parents=True, exist_ok=True)
         self._port = 0
@@ -68,7 +69,7 @@ class HubProcess:
         return self._process.pid
 
     def _start(self) -> None:
-        words = ["hub", "serve", "--database", str(self.database), "--port", str(self._port), "--json"]
+        words = ["hub", "serve", "--database", str(self.database), "--port", str(self._port), *self.options, "--json"]
         log = (self.directory / "hub.log").open("a")
         with log:
             self._process = subprocess.Popen(

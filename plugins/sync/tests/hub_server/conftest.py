@@ -28,7 +28,7 @@ def standing_on_postgres(postgres: Postgres, tmp_path_factory: pytest.TempPathFa
     directory = tmp_path_factory.mktemp("standing")
     with pytest.MonkeyPatch.context() as patch:
         isolate(directory, patch)
-        found = HubProcess(directory / "hub", postgres.database())
+        found = HubProcess(directory / "hub", database=postgres.database())
     yield found
     found.stop()
 
