@@ -32,14 +32,17 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)[\d:.]*(Z|\+00:00)", re.ASCII)
 Told = dict[str, Any]
 
 
-def page(states: Sequence[State]) -> Page:
-    """The board of some missions, in their order."""
-    return Page(render([_mission(state) for state in states]), _policy())
+def page(states: Sequence[State], links: Sequence[tuple[str, str]] = ()) -> Page:
+    """The board of some missions, in their order, with more links than its own."""
+    return Page(render([_mission(state) for state in states], links), _policy())
 
 
-def render(missions: Sequence[Told]) -> str:
+def render(missions: Sequence[Told], links: Sequence[tuple[str, str]] = ()) -> str:
     """The page as HTML. Every text is escaped, harmless or not."""
-    return _template().render(missions=missions, style=Markup(_file("board.css")), script=Markup(_file("board.js")))
+    more = [(inert(words, prose=True), address) for words, address in links]
+    return _template().render(
+        missions=missions, links=more, style=Markup(_file("board.css")), script=Markup(_file("board.js"))
+    )
 
 
 @cache

@@ -48,7 +48,7 @@ def known(road: Road) -> State:
 
 def test_the_hook_answers_with_a_whole_page_and_its_policy(road: Road) -> None:
     road.planned()
-    found = Plugins.discover().required("kitty_board_page", states=(known(road),))
+    found = Plugins.discover().required("kitty_board_page", states=(known(road),), links=())
     assert isinstance(found, Page)
     tree = parsed(found.html)
     assert text(tree.find(".//h2")) == "Demo"

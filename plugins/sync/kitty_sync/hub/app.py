@@ -18,8 +18,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from kitty_host.plugins import Plugins
 from kitty_host.report import ERROR_SCHEMA, shown
-from kitty_sync.hub import bodies, oauth, read, tokens, v1
+from kitty_sync.hub import board, bodies, oauth, read, tokens, v1
 from kitty_sync.hub.accounts import Member
 from kitty_sync.hub.error import HubError, no_token
 from kitty_sync.hub.live import Live
@@ -34,6 +35,8 @@ class Hub:
     address: str
     clock: Callable[[], float] = time.time
     live: Live = field(factory=Live)
+    plugins: Plugins | None = None
+    """Whoever draws the board."""
 
     def application(self) -> Starlette:
         """Everything that is answered."""
@@ -42,6 +45,7 @@ class Hub:
             Route("/readyz", self._ready),
             *oauth.routes(self),
             *v1.routes(self),
+            *board.routes(self),
         ]
         handlers: dict[Any, Any] = {HubError: _refused, HTTPException: _unknown, Exception: _fault}
         return Starlette(routes=routes, exception_handlers=handlers)

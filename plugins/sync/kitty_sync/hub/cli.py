@@ -10,6 +10,7 @@ import click
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command, group
+from kitty_host.report import note
 
 if TYPE_CHECKING:
     from kitty_sync.hub.store import Store
@@ -30,13 +31,16 @@ _database = click.option(
 def serve(call: Invocation, database: Path | None, host: str, port: int) -> None:
     """Serve until Ctrl-C."""
     path = _path(call, database)
+    from kitty_sync.hub import board
     from kitty_sync.hub import serve as serving
 
     def listening(address: str) -> None:
         payload = {"schema": "kitty.hub/1", "address": address, "database": str(path)}
         call.show(payload, f"The hub is at {address}\nIt keeps what it is given in {path}\nCtrl-C ends it.")
+        if not call.plugins.implements(board.HOOK):
+            note(f"{board.absent().message}; to have a board: {board.absent().hint}")
 
-    serving.serve(path, serving.listen(host, port), listening)
+    serving.serve(path, serving.listen(host, port), listening, call.plugins)
 
 
 @command("add", group=user)

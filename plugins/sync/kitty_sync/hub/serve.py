@@ -14,6 +14,7 @@ import uvicorn
 
 from kitty_host.api import KittyError
 from kitty_host.files import lock
+from kitty_host.plugins import Plugins
 from kitty_sync.hub.app import Hub
 from kitty_sync.hub.live import Live
 from kitty_sync.hub.store import Store
@@ -49,13 +50,15 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(database: Path, listener: socket.socket, listening: Callable[[str], None]) -> None:
+def serve(
+    database: Path, listener: socket.socket, listening: Callable[[str], None], plugins: Plugins | None = None
+) -> None:
     """Serve until SIGINT or SIGTERM. `listening` is told the address, when either is heeded. Errors: `HUB_DATABASE`, `LOCK_HELD`."""
     beside = database.with_name(f"{database.name}.lock")
     with listener, lock(beside, wait_seconds=0, purpose=f"the hub's database {database}", sign=True):
         store = Store(database)
         try:
-            hub = Hub(store, _address(listener))
+            hub = Hub(store, _address(listener), plugins=plugins)
             server = _Server(_config(hub), hub.live, lambda: listening(hub.address))
             asyncio.run(server.serve([listener]))
         finally:
