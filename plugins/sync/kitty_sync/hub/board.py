@@ -28,7 +28,7 @@ from kitty_host.api import KittyError
 from kitty_host.frozen import SHUT, Page
 from kitty_host.inert import inert, visible
 from kitty_host.plugins import PluginFault, missing
-from kitty_sync.hub import ingest, missions, read, signin
+from kitty_sync.hub import ingest, missions, signin
 from kitty_sync.hub.accounts import Member
 from kitty_sync.hub.missions import CHANGED, Missions
 
@@ -187,21 +187,18 @@ async def _up_to_date(hub: Hub, teams: _Teams, who: Member) -> AsyncIterator[Mis
 
 async def _changes(hub: Hub, request: Request, who: Member, after: int) -> AsyncIterator[str]:
     """Server-sent events as `kitty board` sends them, until the hub ends, or whoever listens may look no longer."""
-
-    async def look(position: int) -> read.Page | None:
+    yield "retry: 1000\n\n"
+    async for rung in hub.live.due(who.team_id):
         now = await signin.viewer(hub, request)
         if now is None or now.team_id != who.team_id:
-            return None
+            return
         last = await hub.read(ingest.last_position, who.team_id)
-        return read.Page([(last, "")] if last > position else [], last, False)
-
-    yield "retry: 1000\n\n"
-    async for told in hub.live.stream(who.team_id, after, look):
-        if told.startswith(":"):
-            yield told
-        elif "event: event\n" in told:
-            yield f"event: changed\ndata: {told.partition('id: ')[2].partition(chr(10))[0]}\n\n"
+        if last > after:
+            after = last
+            yield f"event: changed\ndata: {after}\n\n"
             await asyncio.sleep(PAUSE)
+        elif not rung:
+            yield ": still here\n\n"
 
 
 # The page

@@ -39,6 +39,7 @@ def routes(hub: Hub) -> list[Route]:
         judged = await run_in_threadpool(_judged, body, encoding, who)
         results, last = await hub.write(_stored, who.team_id, judged)
         hub.live.ring(who.team_id)
+        hub.metrics.took(one.status for one in results)
         return JSONResponse({"results": [asdict(one) for one in results], "cursor": read.cursor_of(last)})
 
     async def events(request: Request) -> Response:
