@@ -271,7 +271,7 @@ def _happened(record: Mapping[str, Any], received_at: str) -> dict[str, str]:
         source, target = (str(payload.get(key) or "new").replace("_", " ") for key in ("from_lane", "to_lane"))
         what = f"{wp_id} {source} → {target}{', by force' if payload.get('force') is True else ''}"
     else:
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])|[._]", " ", event["event_type"]).lower()
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])|[._]", " ", event["event_type"].removeprefix("WP")).lower()
         what = f"{wp_id} {words}".strip()
     said = payload.get("reason") or payload.get("wp_title") or payload.get("friendly_name") or ""
     actor = next((payload[key] for key in _ACTORS if isinstance(payload.get(key), str | dict)), "")
