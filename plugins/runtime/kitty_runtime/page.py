@@ -34,15 +34,14 @@ Told = dict[str, Any]
 
 def page(states: Sequence[State], links: Sequence[tuple[str, str]] = ()) -> Page:
     """The board of some missions, in their order, with more links than its own."""
-    return Page(render([_mission(state) for state in states], links), _policy())
+    more = [(inert(words, prose=True), address) for words, address in links]
+    return Page(render([_mission(state) for state in states], more), _policy())
 
 
 def render(missions: Sequence[Told], links: Sequence[tuple[str, str]] = ()) -> str:
     """The page as HTML. Every text is escaped, harmless or not."""
-    more = [(inert(words, prose=True), address) for words, address in links]
-    return _template().render(
-        missions=missions, links=more, style=Markup(_file("board.css")), script=Markup(_file("board.js"))
-    )
+    style, script = Markup(_file("board.css")), Markup(_file("board.js"))
+    return _template().render(missions=missions, links=links, style=style, script=script)
 
 
 @cache
