@@ -22,8 +22,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from kitty_host.plugins import Plugins
 from kitty_host.report import ERROR_SCHEMA, shown
-from kitty_sync.hub import bodies, ingest, metrics, oauth, openapi, pages, read, tokens, v1
+from kitty_sync.hub import board, bodies, ingest, metrics, oauth, openapi, pages, read, tokens, v1
 from kitty_sync.hub.accounts import Member
 from kitty_sync.hub.around import Around
 from kitty_sync.hub.error import HubError, busy, no_token
@@ -42,6 +43,8 @@ class Hub:
     """What it calls itself."""
     clock: Callable[[], float] = time.time
     live: Live = field(factory=Live)
+    plugins: Plugins | None = None
+    """Whoever draws the board."""
     limits: Limits = field(factory=Limits)
     metrics: Metrics = field(factory=Metrics)
     behind_proxy: bool = False
@@ -61,6 +64,7 @@ class Hub:
             *metrics.routes(self),
             *v1.routes(self),
             *openapi.routes(self),
+            *board.routes(self),
         ]
         self._patterns = {one.endpoint: one.path for one in routes if hasattr(one, "endpoint")}
         handlers: dict[Any, Any] = {HubError: self._refused, HTTPException: self._unknown, Exception: self._fault}

@@ -67,6 +67,7 @@ def serve(
 ) -> None:
     """Serve until Ctrl-C."""
     url = _address(call, database)
+    from kitty_sync.hub import board
     from kitty_sync.hub import serve as serving
     from kitty_sync.hub.store import shown
 
@@ -76,8 +77,10 @@ def serve(
     def listening(here: str) -> None:
         payload = {"schema": "kitty.hub/1", "address": here, "database": shown(url)}
         call.show(payload, f"The hub is at {here}\nIt keeps what it is given in {shown(url)}\nCtrl-C ends it.")
+        if not call.plugins.implements(board.HOOK):
+            note(f"{board.absent().message}; to have a board: {board.absent().hint}")
 
-    serving.serve(url, serving.listen(host, port), listening, options)
+    serving.serve(url, serving.listen(host, port), listening, options, call.plugins)
 
 
 @command("setup", group=hub)

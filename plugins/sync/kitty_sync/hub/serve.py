@@ -22,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kitty_host.api import KittyError
 from kitty_host.files import lock
+from kitty_host.plugins import Plugins
 from kitty_sync.hub import log, signin
 from kitty_sync.hub.app import Hub
 from kitty_sync.hub.around import BODY_SECONDS
@@ -81,7 +82,11 @@ class Options:
 
 
 def serve(
-    database: URL, listener: socket.socket, listening: Callable[[str], None], options: Options | None = None
+    database: URL,
+    listener: socket.socket,
+    listening: Callable[[str], None],
+    options: Options | None = None,
+    plugins: Plugins | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM. `listening` is told the address, when either is heeded.
 
@@ -95,7 +100,7 @@ def serve(
         try:
             with store.writing() as connection:
                 signin.tell_address(connection, address)
-            hub = Hub(store, address, behind_proxy=options.behind_proxy)
+            hub = Hub(store, address, behind_proxy=options.behind_proxy, plugins=plugins)
             server = _Server(hub, options, lambda: listening(_address(listener)))
             asyncio.run(server.serve([listener]))
         finally:
