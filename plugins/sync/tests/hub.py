@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from .postgres import Postgres
+import psycopg
 
 PROJECT = "6f1d6c0e-1f2e-4d0c-9a55-3a8f3f1c2b7d"
 
@@ -161,7 +161,9 @@ class HubProcess:
     def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Do something straight to the database, with `?` for each value, and return its rows."""
         if not isinstance(self.database, Path):
-            return Postgres.execute(self.database, statement.replace("?", "%s"), *values)
+            with psycopg.connect(self.database, autocommit=True) as connection:
+                cursor = connection.execute(statement.replace("?", "%s").encode(), values)
+                return cursor.fetchall() if cursor.description else []
         with contextlib.closing(sqlite3.connect(self.database, timeout=30)) as database, database:
             return database.execute(statement, values).fetchall()
 

@@ -35,16 +35,21 @@ ROOMS = ("", "events", "who", "history")
 class Boards:
     """A hub with a board, and people who look at it."""
 
-    def __init__(self, hub: HubProcess) -> None:
+    def __init__(self, hub: HubProcess, number: int) -> None:
         self.hub = hub
+        self.number = number
         self._tokens: dict[str, str] = {}
         self._cookies: dict[str, httpx.Cookies] = {}
 
     def join(self, email: str, team: str = "team", role: str = "writer") -> None:
         """Somebody who may add events, if the role lets them."""
-        self.hub.add_user(email, team, role)
+        self.hub.add_user(email, self.called(team), role)
         self._cookies.pop(email, None)
-        self._tokens[email] = self.hub.login(email, "--team", team)["access_token"]
+        self._tokens[email] = self.hub.login(email, "--team", self.called(team))["access_token"]
+
+    def called(self, team: str) -> str:
+        """A team of this test's own."""
+        return f"{team}-{self.number}"
 
     def add(self, number: int, email: str = "ada@example.org", slug: str = "demo", **more: Any) -> None:
         """Store an event."""
@@ -64,7 +69,7 @@ class Boards:
             yield client
 
     def _sign_in(self, client: httpx.Client, email: str, team: str) -> httpx.Cookies:
-        link = self.hub.run("user", "link", email, "--team", team)["url"]
+        link = self.hub.run("user", "link", email, "--team", self.called(team))["url"]
         token = {"token": urlsplit(link).query.partition("=")[2]}
         taken = client.post("/signin/link", data=token, headers={"Origin": self.hub.address})
         assert taken.status_code == 303, taken.text
@@ -72,8 +77,8 @@ class Boards:
 
 
 @pytest.fixture(scope="module")
-def boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boards]:
-    """One for all tests of this module: ada may write and rita read in `team`, mallory in another."""
+def drawing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    """A hub for all tests of this module."""
     from kitty_host.testing import isolate
 
     place = tmp_path_factory.mktemp("boards")
@@ -86,16 +91,27 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boards]:
         (info / "entry_points.txt").write_text("[kitty]\npainter = painter_plugin\n")
         patch.setenv("PYTHONPATH", str(place / "site"))
         patch.setenv("KITTY_PLUGINS", "sync,painter")
-        found = Boards(HubProcess(place / "hub"))
-        found.join("ada@example.org")
-        found.join("rita@example.org", role="reader")
-        found.join("mallory@example.org", "others")
-        found.add(1)
-        found.add(2, slug="gone", payload={**record(2)["event"]["payload"], "to_lane": "canceled"})
-        found.add(3, slug="web", project=OTHER, project_slug="web")
-        found.add(4, "mallory@example.org", "theirs")
-    yield found
-    found.hub.stop()
+        found = HubProcess(place / "hub")
+        yield found
+        found.stop()
+
+
+@pytest.fixture
+def boards(drawing: HubProcess) -> Boards:
+    """Of this test alone: ada may write and rita read in `team`, mallory in another."""
+    _made.append("")
+    found = Boards(drawing, len(_made))
+    found.join("ada@example.org")
+    found.join("rita@example.org", role="reader")
+    found.join("mallory@example.org", "others")
+    found.add(1)
+    found.add(2, slug="gone", payload={**record(2)["event"]["payload"], "to_lane": "canceled"})
+    found.add(3, slug="web", project=OTHER, project_slug="web")
+    found.add(4, "mallory@example.org", "theirs")
+    return found
+
+
+_made: list[str] = []
 
 
 @pytest.fixture
@@ -282,7 +298,7 @@ def test_the_stream_of_who_may_look_no_longer_ends_and_tells_nothing(boards: Boa
             gone = client.post("/signout", data={"form_secret": secret[1]}, headers={"Origin": boards.hub.address})
             assert gone.status_code == 303
         else:
-            boards.hub.run("user", "remove", "leaver@example.org", "--team", "team")
+            boards.hub.run("user", "remove", "leaver@example.org", "--team", boards.called("team"))
         boards.add(30 if how == "signs out" else 31, slug=f"late-{how[:2]}")
         assert list(said) == []
 
@@ -303,7 +319,7 @@ def test_a_hub_where_nothing_draws_a_board_says_so(isolated: Path, monkeypatch: 
     monkeypatch.setenv("KITTY_PLUGINS", "sync")
     hub = HubProcess(isolated / "hub")
     try:
-        with Boards(hub).browser() as client:
+        with Boards(hub, 0).browser() as client:
             front = client.get("/")
             assert front.status_code == 200
             assert "nothing installed draws a board" in front.text
