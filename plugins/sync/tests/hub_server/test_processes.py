@@ -151,3 +151,47 @@ def test_who_listens_to_one_hub_hears_what_another_stored(hubs: list[HubProcess]
         for number in range(1, 4):
             add(writer, record(number))
             assert next(stream)[1]["event"]["event_id"] == ids(number)[0]
+
+
+def test_who_did_not_listen_for_a_moment_looks_when_it_listens_again(hubs: list[HubProcess]) -> None:
+    """A heartbeat would come before the event if the stream had slept on."""
+    here, there = Team(hubs[0], "one"), Team(hubs[1], "one")
+    with here.client() as writer, there.client("reader") as reader, listening(reader) as stream:
+        add(writer, record(1))
+        assert next(stream)[1]["event"]["event_id"] == ids(1)[0]
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN %' AND datname = current_database()"
+        assert len(hubs[0].execute(ended)) == 3
+        add(writer, record(2))
+        assert next(stream)[1]["event"]["event_id"] == ids(2)[0]
+
+
+@pytest.mark.slow
+def test_when_the_server_was_gone_the_hubs_go_on(isolated: Path) -> None:
+    postgres = Postgres()
+    address = postgres.database()
+    hubs = [HubProcess(isolated / f"hub{number}", address) for number in range(2)]
+    try:
+        team = Team(hubs[0], "one")
+        writer, reader = (Caller(hubs, team.login(role).access_token) for role in ("writer", "reader"))
+        over, known = threading.Event(), threading.Event()
+        table: list[str] = []
+        with ThreadPoolExecutor(5) as pool:
+            writers = [pool.submit(write, writer, one * 1_000_000, over) for one in range(3)]
+            heard = pool.submit(read_stream, reader, lambda found: known.is_set() and len(found) >= len(table))
+            try:
+                for how in ("immediate", "fast"):
+                    threading.Event().wait(1)
+                    postgres.restart(how)
+                threading.Event().wait(1)
+                over.set()
+                told = set().union(*(one.result() for one in writers))
+                table += team.events()
+            finally:
+                over.set()
+                known.set()
+            assert heard.result() == table
+        assert set(table) == told
+    finally:
+        for one in hubs:
+            one.stop()
+        postgres.close()
