@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from kitty_host.report import ERROR_SCHEMA, shown
-from kitty_sync.hub import bodies, oauth, read, tokens, v1
+from kitty_sync.hub import bodies, oauth, read, released, tokens, v1
 from kitty_sync.hub.accounts import Member
 from kitty_sync.hub.error import HubError, no_token
 from kitty_sync.hub.live import Live
@@ -42,6 +42,7 @@ class Hub:
             Route("/readyz", self._ready),
             *oauth.routes(self),
             *v1.routes(self),
+            *released.routes(self),
         ]
         handlers: dict[Any, Any] = {HubError: _refused, HTTPException: _unknown, Exception: _fault}
         return Starlette(routes=routes, exception_handlers=handlers)

@@ -78,6 +78,22 @@ def approve(call: Invocation, email: str, user_code: str, team: str | None, deny
     call.show({"schema": "kitty.hub.approval/1", **found[0].shown(), "state": state}, text)
 
 
+@command("aside", group=hub)
+@click.option("--team", required=True, metavar="SLUG", help="Whose.")
+@_database
+def aside(call: Invocation, team: str, database: Path | None) -> None:
+    """Show the events of the released client that no model takes: kept, and handed to nobody."""
+    store = _store(call, database)
+    from kitty_sync.hub.released.aside import listed
+
+    with store.reading() as connection:
+        found = listed(connection, team)
+    lines = [f"{one['event_id']}  {one['event_type']}  {one['reason']}" for one in found]
+    call.show(
+        {"schema": "kitty.hub.aside/1", "team": team, "events": found}, "\n".join(lines) or "Nothing is set aside."
+    )
+
+
 def _nobody(email: str, team: str | None, teams: list[str]) -> KittyError:
     if teams:
         return KittyError("TEAM_REQUIRED", f"{email} is in {', '.join(teams)}", "name one with --team", teams=teams)

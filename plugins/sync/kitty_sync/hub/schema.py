@@ -10,6 +10,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -92,4 +93,43 @@ events = Table(
     Column("record", Text, nullable=False),
     UniqueConstraint("team_id", "project", "event_id"),
     Index("events_by_project", "team_id", "project", "seq"),
+)
+
+# What lets a websocket in, once.
+passes = Table(
+    "passes",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("session_id", ForeignKey("sessions.id"), nullable=False),
+    Column("expires_at", Float, nullable=False),
+)
+
+# Events of the released client that no model takes.
+set_aside = Table(
+    "set_aside",
+    metadata,
+    Column("team_id", ForeignKey("teams.id"), primary_key=True),
+    Column("project", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("event_type", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("received_at", Float, nullable=False),
+    Column("record", Text, nullable=False),
+)
+
+# Bodies of artefacts, as the released client sends them.
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("team_id", ForeignKey("teams.id"), primary_key=True),
+    Column("project", Text, primary_key=True),
+    Column("mission_slug", Text, primary_key=True),
+    Column("target_branch", Text, primary_key=True),
+    Column("path", Text, primary_key=True),
+    Column("hash", Text, primary_key=True),
+    Column("mission_type", Text, nullable=False),
+    Column("manifest_version", Text, nullable=False),
+    Column("received_at", Float, nullable=False),
+    Column("content", LargeBinary, nullable=False),
 )

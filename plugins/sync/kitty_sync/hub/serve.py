@@ -20,6 +20,8 @@ from kitty_sync.hub.store import Store
 
 _PATIENCE = 10
 """Seconds that requests have to come to their end."""
+_LARGEST_MESSAGE = 512 * 1024
+"""Bytes of a message of a websocket. None is compressed, so that none is a bomb."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -71,7 +73,9 @@ def _config(hub: Hub) -> uvicorn.Config:
     return uvicorn.Config(
         hub.application(),
         http="h11",
-        ws="none",
+        ws="auto",
+        ws_max_size=_LARGEST_MESSAGE,
+        ws_per_message_deflate=False,
         lifespan="off",
         access_log=False,
         log_level="warning",

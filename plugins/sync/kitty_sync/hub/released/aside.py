@@ -1,0 +1,71 @@
+"""What that client sends as an event and no model takes: kept as it came, each once, with the reason, and handed to nobody.
+
+The client itself sends such events: of types that have no model, and some of others whose models it does not heed. What is rejected it
+sends again for ever, and its user can do nothing about it; taken for events, they would reach programs that cannot read them. So the
+hub says `warning`, which ends the sending, and whoever keeps the hub can see them (`kitty hub aside`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+from spec_kitty_events import normalize_event_id
+from sqlalchemy import Connection, insert, select
+
+from kitty_sync.hub import ingest
+from kitty_sync.hub.schema import set_aside, teams
+
+_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,79}")
+
+
+@frozen
+class Aside:
+    """An event that is to be set aside."""
+
+    project: str
+    event_id: str
+    digest: str
+    event_type: str
+    code: str
+    reason: str
+    record: str = field(repr=False)
+    sent_id: str
+
+
+def aside(record: Mapping[str, Any], refused: ingest.Result) -> Aside | ingest.Result:
+    """An event that was refused, ready to be kept; the refusal, if it has not what it would be known by."""
+    event = record["event"]
+    sent_id, kind = event.get("event_id"), event.get("event_type")
+    try:
+        event_id, project = normalize_event_id(sent_id), str(uuid.UUID(event["project_uuid"]))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return refused
+    if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
+        return refused
+    known = {**event, "event_id": event_id, "project_uuid": project}
+    digest = hashlib.sha256(ingest.canonical(known).encode()).hexdigest()
+    why = refused.code or "SCHEMA_REJECTED", refused.message or ""
+    return Aside(project, event_id, digest, kind, *why, ingest.canonical(record), sent_id)
+
+
+def keep(database: Connection, team_id: str, one: Aside, now: float) -> bool:
+    """Whether it was new. The same id with another content is kept beside the first: nobody has to choose yet."""
+    key = {"team_id": team_id, "project": one.project, "event_id": one.event_id, "digest": one.digest}
+    same = [set_aside.c[name] == value for name, value in key.items()]
+    if database.scalar(select(set_aside.c.event_id).where(*same)) is not None:
+        return False
+    rest = {"event_type": one.event_type, "reason": one.reason, "received_at": now, "record": one.record}
+    database.execute(insert(set_aside).values(**key, **rest))
+    return True
+
+
+def listed(database: Connection, slug: str) -> list[dict[str, Any]]:
+    """What is set aside of a team, the oldest first; without the events themselves."""
+    names = ("project", "event_id", "event_type", "reason", "received_at")
+    query = select(*(set_aside.c[name] for name in names)).join_from(set_aside, teams).where(teams.c.slug == slug)
+    return [dict(row) for row in database.execute(query.order_by(set_aside.c.received_at)).mappings()]
