@@ -20,6 +20,7 @@ from sqlalchemy import Connection, insert, select
 from kitty_sync.hub import ingest
 from kitty_sync.hub.schema import set_aside, teams
 
+_LONGEST = 256
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,79}")
 
 
@@ -51,6 +52,24 @@ def aside(record: Mapping[str, Any], refused: ingest.Result) -> Aside | ingest.R
     digest = hashlib.sha256(ingest.canonical(known).encode()).hexdigest()
     why = refused.code or "SCHEMA_REJECTED", refused.message or ""
     return Aside(project, event_id, digest, kind, *why, ingest.canonical(record), sent_id)
+
+
+def commit(frame: Mapping[str, Any]) -> Aside | None:
+    """A commit that the websocket is told of, ready to be kept: known by its build and its hash. None where it lacks those."""
+    build_id, git_hash = frame.get("build_id"), frame.get("git_hash")
+    texts = [
+        one for one in (build_id, git_hash) if isinstance(one, str) and one.isprintable() and 0 < len(one) <= _LONGEST
+    ]
+    try:
+        project = str(uuid.UUID(frame["project_uuid"]))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    if len(texts) < 2:
+        return None
+    record = ingest.canonical(frame)
+    digest = hashlib.sha256(record.encode()).hexdigest()
+    name = f"{build_id}:{git_hash}"
+    return Aside(project, name, digest, "LocalCommit", "EVENT_TYPE_UNKNOWN", "a commit is no event", record, name)
 
 
 def keep(database: Connection, team_id: str, one: Aside, now: float) -> bool:

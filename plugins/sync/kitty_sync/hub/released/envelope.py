@@ -77,15 +77,15 @@ def events_of(found: Any) -> list[Any]:
 
 def judge(envelopes: Sequence[Any], who: Member) -> list[Judged]:
     """Each envelope as an event that is valid, as one to set aside, or as rejected."""
-    faults = [_fault(one) for one in envelopes]
-    sound = [record_of(one) for one, fault in zip(envelopes, faults, strict=True) if fault is None]
+    faults = [fault(one) for one in envelopes]
+    sound = [record_of(one) for one, wrong in zip(envelopes, faults, strict=True) if wrong is None]
     found = iter(zip(sound, ingest.judge({"events": sound}, who), strict=True))
     judged: list[Judged] = []
-    for envelope, fault in zip(envelopes, faults, strict=True):
-        if fault is not None:
+    for envelope, wrong in zip(envelopes, faults, strict=True):
+        if wrong is not None:
             event_id = envelope.get("event_id") if isinstance(envelope, dict) else None
             sent_id = event_id if isinstance(event_id, str) else None
-            judged.append(ingest.Result(sent_id, ingest.REJECTED, "SCHEMA_REJECTED", fault))
+            judged.append(ingest.Result(sent_id, ingest.REJECTED, "SCHEMA_REJECTED", wrong))
             continue
         record, one = next(found)
         judged.append(aside.aside(record, one) if isinstance(one, ingest.Result) else one)
@@ -145,7 +145,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found if len(found) == len(pairs) else _Twice(found)
 
 
-def _fault(value: Any) -> str | None:
+def fault(value: Any) -> str | None:
     """What is wrong with an event as JSON. That client writes NaN where it has none, and one of those must not hold up the others."""
     if not isinstance(value, dict):
         return "it is no object"

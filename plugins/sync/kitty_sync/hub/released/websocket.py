@@ -24,7 +24,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from kitty_sync.hub import bodies, ingest, read
 from kitty_sync.hub.accounts import Member
 from kitty_sync.hub.error import HubError, no_token
-from kitty_sync.hub.released import envelope, sessions
+from kitty_sync.hub.released import aside, envelope, sessions
 from kitty_sync.hub.released.answers import answering, may_write, refused, spoken
 from kitty_sync.hub.released.person import private_team
 
@@ -37,6 +37,7 @@ _RECENT = 500
 _REMEMBERED = 10_000
 """How many events that came over a socket it does not hand back."""
 _GOING_AWAY, _UNUSABLE, _OVER = 1001, 1003, 4401
+_COMMIT = ("git_hash", "build_id", "project_uuid", "admission_generation", "binding_audience")
 _NO_SECRET = {"Cache-Control": "no-store"}
 
 
@@ -147,7 +148,7 @@ class _Conversation:
             elif kind == "ping":
                 await self._tell({"type": "pong", "timestamp": said.get("timestamp")})
             elif kind == "LocalCommit":
-                await self._tell({"type": "error", "status": "rejected", "error_category": "local_commit_unknown"})
+                await self._tell(await self._noted(said))
             elif kind != "pong":
                 await self.socket.close(_UNUSABLE)
                 return
@@ -173,6 +174,35 @@ class _Conversation:
         if verdict["status"] == "rejected":
             return {"type": "error", **verdict, "retryable": False}
         return {"type": "ack", **verdict, "status": "duplicate" if verdict["status"] == "duplicate" else "accepted"}
+
+    async def _noted(self, said: dict[str, Any]) -> dict[str, Any]:
+        """Keep a commit that the client made, and its acknowledgement."""
+        try:
+            who: Member | None = await self.hub.read(sessions.holder, self.session_id)
+            if who is None:
+                raise no_token("the session is over")
+            may_write(who, "commits")
+            one = None if envelope.fault(said) else aside.commit(said)
+            if one is None:
+                raise HubError(
+                    "BODY_INVALID", 400, "it is no commit", "see the released client in docs/hub.md of kitty"
+                )
+            new = await self.hub.write(aside.keep, who.team_id, one)
+        except HubError as error:
+            return {
+                "type": "error",
+                "status": "rejected",
+                "error_category": error.code.lower(),
+                "error_message": error.message,
+            }
+        named = {name: said.get(name) for name in _COMMIT}
+        received_at = datetime.fromtimestamp(self.hub.clock(), UTC).isoformat()
+        return {
+            "type": "LocalCommitAck",
+            **named,
+            "status": "accepted" if new else "duplicate",
+            "received_at": received_at,
+        }
 
     async def _tell(self, frame: dict[str, Any]) -> None:
         await self.socket.send_text(json.dumps(frame, separators=(",", ":")))
