@@ -10,6 +10,7 @@ import click
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command, group
+from kitty_host.inert import inert
 
 if TYPE_CHECKING:
     from kitty_sync.hub.store import Store
@@ -88,7 +89,7 @@ def aside(call: Invocation, team: str, database: Path | None) -> None:
 
     with store.reading() as connection:
         found = listed(connection, team)
-    lines = [f"{one['event_id']}  {one['event_type']}  {one['reason']}" for one in found]
+    lines = [f"{one['event_id']}  {one['event_type']}  {inert(one['reason'])}" for one in found]
     call.show(
         {"schema": "kitty.hub.aside/1", "team": team, "events": found}, "\n".join(lines) or "Nothing is set aside."
     )
