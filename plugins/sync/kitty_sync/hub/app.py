@@ -6,8 +6,10 @@ work on the database is done in threads; an answer is sent after its transaction
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -19,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from kitty_host.report import ERROR_SCHEMA, shown
-from kitty_sync.hub import bodies, oauth, read, released, tokens, v1
+from kitty_sync.hub import bodies, ingest, oauth, openapi, read, released, tokens, v1
 from kitty_sync.hub.accounts import Member
 from kitty_sync.hub.error import HubError, no_token
 from kitty_sync.hub.live import Live
@@ -43,6 +45,7 @@ class Hub:
             *oauth.routes(self),
             *v1.routes(self),
             *released.routes(self),
+            *openapi.routes(self),
         ]
         handlers: dict[Any, Any] = {HubError: _refused, HTTPException: _unknown, Exception: _fault}
         return Starlette(routes=routes, exception_handlers=handlers)
@@ -68,11 +71,16 @@ class Hub:
     async def write(self, change: Callable[..., Any], *values: Any) -> Any:
         """What a function of a connection, of these values and of the time did; it is on disk then."""
 
-        def changed() -> Any:
-            with self.store.writing() as database:
-                return change(database, *values, self.clock())
+        return await asyncio.wrap_future(self.store.later(lambda database: change(database, *values, self.clock())))
 
-        return await run_in_threadpool(changed)
+    async def add(
+        self, team_id: str, judged: Sequence[ingest.Candidate | ingest.Result]
+    ) -> tuple[list[ingest.Result], int]:
+        """Keep the events of a batch, and wake who waits for them; what became of each, and where the team's events end now."""
+        change = partial(ingest.add, team_id=team_id, judged=judged, now=self.clock())
+        told = await asyncio.wrap_future(self.store.later(change, adds=True))
+        self.live.ring(team_id)
+        return told
 
     async def _ready(self, request: Request) -> Response:
         """Whether the database answers."""

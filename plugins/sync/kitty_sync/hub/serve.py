@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
+from sqlalchemy import URL
 
 from kitty_host.api import KittyError
 from kitty_host.files import lock
 from kitty_sync.hub.app import Hub
-from kitty_sync.hub.live import Live
 from kitty_sync.hub.store import Store
 
 _PATIENCE = 10
@@ -38,7 +38,8 @@ def listen(host: str, port: int) -> socket.socket:
             "leave --host out, and put a proxy that speaks TLS in front",
         )
     family = socket.AF_INET6 if place.version == 6 else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Said by its name: only then does asyncio send the rest of an answer before the first part was acknowledged, 40 ms later.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((str(place), port))
@@ -51,17 +52,24 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(database: Path, listener: socket.socket, listening: Callable[[str], None]) -> None:
+def serve(database: URL, listener: socket.socket, listening: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM. `listening` is told the address, when either is heeded. Errors: `HUB_DATABASE`, `LOCK_HELD`."""
-    beside = database.with_name(f"{database.name}.lock")
-    with listener, lock(beside, wait_seconds=0, purpose=f"the hub's database {database}", sign=True):
+    with listener, _alone(database):
         store = Store(database)
         try:
             hub = Hub(store, _address(listener))
-            server = _Server(_config(hub), hub.live, lambda: listening(hub.address))
+            server = _Server(_config(hub), hub, lambda: listening(hub.address))
             asyncio.run(server.serve([listener]))
         finally:
             store.close()
+
+
+def _alone(database: URL) -> contextlib.AbstractContextManager[object]:
+    """A file has one hub at a time: one process has all the bells, and commits for all who write."""
+    if database.drivername != "sqlite":
+        return contextlib.nullcontext()
+    file = Path(str(database.database))
+    return lock(file.with_name(f"{file.name}.lock"), wait_seconds=0, purpose=f"the hub's database {file}", sign=True)
 
 
 def _address(listener: socket.socket) -> str:
@@ -88,14 +96,19 @@ def _config(hub: Hub) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """Ends streams as soon as it is told to end; uvicorn would wait for those who listen to go."""
 
-    def __init__(self, config: uvicorn.Config, live: Live, started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, hub: Hub, started: Callable[[], None]) -> None:
         super().__init__(config)
-        self._live = live
+        self._hub = hub
         self._started = started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._hub.live.begin(self._hub.store)
         await super().startup(sockets)
         self._started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        self._hub.live.close()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -106,4 +119,4 @@ class _Server(uvicorn.Server):
 
     def _end(self) -> None:
         self.should_exit = True
-        self._live.end()
+        self._hub.live.end()

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from spec_kitty_events import Event
+from sqlalchemy import text
 
 from kitty_sync.hub import bodies, tokens
 from kitty_sync.hub.released import dossier, envelope
@@ -169,6 +170,13 @@ def test_two_that_no_model_takes_under_one_id_are_both_kept(team: Team, writer: 
     assert len(aside(team)) == 2
 
 
+def test_whatever_stands_in_a_reason_both_databases_keep_it(team: Team, writer: httpx.Client) -> None:
+    odd = sent(1, payload={"mission_slug": "demo", "\ud800\x00\x1b[31m": 1}, event_type="BuildRegistered")
+    assert statuses(writer, odd) == [ASIDE]
+    (kept,) = aside(team)
+    assert kept["reason"].isprintable()
+
+
 def test_another_content_under_a_known_id_is_rejected_and_overwrites_nothing(team: Team, writer: httpx.Client) -> None:
     assert statuses(writer, sent(1)) == [STORED]
     before = team.events()
@@ -305,14 +313,13 @@ def body_of(content: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def artifacts(team: Team) -> list[Any]:
+def artifacts(team: Team) -> list[str]:
+    """The bodies that are kept, the oldest first."""
     store = Store(team.hub.database)
     try:
         with store.reading() as database:
-            query = (
-                "SELECT content FROM artifacts JOIN teams ON id = team_id WHERE slug = ? ORDER BY artifacts.received_at"
-            )
-            return [row[0] for row in database.exec_driver_sql(query, (team.slug,))]
+            query = "SELECT content FROM artifacts JOIN teams ON id = team_id WHERE slug = :slug ORDER BY received_at"
+            return [json.loads(row[0]) for row in database.execute(text(query), {"slug": team.slug})]
     finally:
         store.close()
 
@@ -323,15 +330,15 @@ def test_a_body_is_stored_once_and_both_of_its_names_come_back(team: Team, write
     first, second = (writer.post(BODY, json=one) for _ in range(2))
     assert (first.status_code, first.json()) == (201, {"status": "stored", **named})
     assert (second.status_code, second.json()) == (200, {"status": "already_exists", **named})
-    assert artifacts(team) == ["# Spec é\n".encode()]
+    assert artifacts(team) == ["# Spec é\n"]
 
 
 def test_of_a_path_the_newest_versions_stay(team: Team, writer: httpx.Client) -> None:
     for number in range(dossier.VERSIONS + 3):
         assert writer.post(BODY, json=body_of(str(number))).status_code == 201
     assert writer.post(BODY, json=body_of("0", artifact_path="plan.md")).status_code == 201
-    expected = [str(number).encode() for number in range(3, dossier.VERSIONS + 3)]
-    assert artifacts(team) == [*expected, b"0"]
+    expected = [str(number) for number in range(3, dossier.VERSIONS + 3)]
+    assert artifacts(team) == [*expected, "0"]
 
 
 @pytest.mark.parametrize(

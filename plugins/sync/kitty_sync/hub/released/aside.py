@@ -10,17 +10,19 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
 from spec_kitty_events import normalize_event_id
 from sqlalchemy import Connection, insert, select
 
+from kitty_host.api import KittyError
+from kitty_host.inert import inert
 from kitty_sync.hub import ingest
 from kitty_sync.hub.schema import set_aside, teams
 
-_LONGEST = 256
+_LONGEST = 128
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,79}")
 
 
@@ -50,7 +52,7 @@ def aside(record: Mapping[str, Any], refused: ingest.Result) -> Aside | ingest.R
         return refused
     known = {**event, "event_id": event_id, "project_uuid": project}
     digest = hashlib.sha256(ingest.canonical(known).encode()).hexdigest()
-    why = refused.code or "SCHEMA_REJECTED", refused.message or ""
+    why = refused.code or "SCHEMA_REJECTED", inert(refused.message or "", prose=True)
     return Aside(project, event_id, digest, kind, *why, ingest.canonical(record), sent_id)
 
 
@@ -72,19 +74,33 @@ def commit(frame: Mapping[str, Any]) -> Aside | None:
     return Aside(project, name, digest, "LocalCommit", "EVENT_TYPE_UNKNOWN", "a commit is no event", record, name)
 
 
-def keep(database: Connection, team_id: str, one: Aside, now: float) -> bool:
-    """Whether it was new. The same id with another content is kept beside the first: nobody has to choose yet."""
-    key = {"team_id": team_id, "project": one.project, "event_id": one.event_id, "digest": one.digest}
-    same = [set_aside.c[name] == value for name, value in key.items()]
-    if database.scalar(select(set_aside.c.event_id).where(*same)) is not None:
-        return False
-    rest = {"event_type": one.event_type, "reason": one.reason, "received_at": now, "record": one.record}
-    database.execute(insert(set_aside).values(**key, **rest))
-    return True
+def keep(database: Connection, team_id: str, found: Sequence[Aside], now: float) -> list[bool]:
+    """Whether each was new. The same id with another content is kept beside the first: nobody has to choose yet."""
+    ids = {one.event_id for one in found}
+    query = select(set_aside.c.project, set_aside.c.event_id, set_aside.c.digest)
+    known = {
+        tuple(row)
+        for row in database.execute(query.where(set_aside.c.team_id == team_id, set_aside.c.event_id.in_(ids)))
+    }
+    new, rows = [], []
+    for one in found:
+        key = one.project, one.event_id, one.digest
+        new.append(key not in known)
+        if key not in known:
+            known.add(key)
+            named = dict(zip(("project", "event_id", "digest"), key, strict=True))
+            rest = {"event_type": one.event_type, "reason": one.reason, "received_at": now, "record": one.record}
+            rows.append({"team_id": team_id, **named, **rest})
+    if rows:
+        database.execute(insert(set_aside), rows)
+    return new
 
 
 def listed(database: Connection, slug: str) -> list[dict[str, Any]]:
-    """What is set aside of a team, the oldest first; without the events themselves."""
+    """What is set aside of a team, the oldest first; without the events themselves. Errors: `TEAM_UNKNOWN`."""
+    team_id = database.scalar(select(teams.c.id).where(teams.c.slug == slug))
+    if team_id is None:
+        raise KittyError("TEAM_UNKNOWN", f"there is no team {slug!r}", "see who there is: kitty hub user list")
     names = ("project", "event_id", "event_type", "reason", "received_at")
-    query = select(*(set_aside.c[name] for name in names)).join_from(set_aside, teams).where(teams.c.slug == slug)
+    query = select(*(set_aside.c[name] for name in names)).where(set_aside.c.team_id == team_id)
     return [dict(row) for row in database.execute(query.order_by(set_aside.c.received_at)).mappings()]

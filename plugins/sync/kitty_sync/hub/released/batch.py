@@ -30,8 +30,7 @@ def routes(hub: Hub) -> list[BaseRoute]:
         body = await bodies.sent(request, envelope.LARGEST)
         encoding = request.headers.get("content-encoding", "").strip().lower()
         judged = await run_in_threadpool(_judged, body, encoding, who)
-        verdicts = await hub.write(envelope.store, who.team_id, judged)
-        hub.live.ring(who.team_id)
+        verdicts = await envelope.keep(hub, who.team_id, judged)
         return JSONResponse({"results": [one.shown() for one in verdicts]})
 
     return [Route("/api/v1/events/batch/", add, methods=["POST"])]

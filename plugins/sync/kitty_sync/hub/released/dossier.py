@@ -6,6 +6,7 @@ Of a path the newest versions stay. The hub hands them to nobody yet.
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from kitty_sync.hub import bodies
+from kitty_sync.hub import bodies, ingest
 from kitty_sync.hub.error import HubError
 from kitty_sync.hub.released.answers import answering, may_write, refused
 from kitty_sync.hub.schema import artifacts
@@ -50,13 +51,17 @@ class Artifact:
     path: str
     hash: str
     details: dict[str, str]
-    content: bytes = field(repr=False)
+    content: str = field(repr=False)
 
     @property
-    def place(self) -> dict[str, str]:
+    def names(self) -> dict[str, str]:
         """Where it is, whatever its content."""
-        names = ("project", "mission_slug", "target_branch", "path")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in ("project", "mission_slug", "target_branch", "path")}
+
+    @property
+    def place(self) -> str:
+        """The same in one."""
+        return hashlib.sha256(ingest.canonical(self.names).encode()).hexdigest()
 
 
 def routes(hub: Hub) -> list[BaseRoute]:
@@ -89,10 +94,11 @@ def artifact(said: dict[str, Any]) -> Artifact:
             raise _invalid(f"{name}: it is no text of 1 to {_LONGEST} characters that can be shown")
     try:
         project = str(uuid.UUID(said["project_uuid"]))
-        content = said["content_body"].encode()
+        content: str = said["content_body"]
+        digest = hashlib.sha256(content.encode()).hexdigest()
     except (KeyError, ValueError, TypeError, AttributeError):
         raise _invalid("project_uuid is no UUID, or content_body no text") from None
-    if said["hash_algorithm"] != "sha256" or hashlib.sha256(content).hexdigest() != said["content_hash"]:
+    if said["hash_algorithm"] != "sha256" or digest != said["content_hash"]:
         raise _invalid("content_hash: it is not the sha256 of content_body")
     details = {name: said[name] for name in ("mission_type", "manifest_version")}
     where = said["mission_slug"], said["target_branch"], said["artifact_path"]
@@ -101,12 +107,12 @@ def artifact(said: dict[str, Any]) -> Artifact:
 
 def keep(database: Connection, team_id: str, one: Artifact, now: float) -> bool:
     """Whether it was new. The oldest version of its path goes if there are too many. Errors: `ARTIFACTS_FULL` (413)."""
-    here = [artifacts.c.team_id == team_id, *(artifacts.c[name] == value for name, value in one.place.items())]
-    known = database.execute(select(artifacts.c.hash).where(*here).order_by(artifacts.c.received_at)).scalars().all()
+    here = (artifacts.c.team_id == team_id) & (artifacts.c.place == one.place)
+    known = database.execute(select(artifacts.c.hash).where(here).order_by(artifacts.c.received_at)).scalars().all()
     if one.hash in known:
         return False
     if len(known) >= VERSIONS:
-        database.execute(delete(artifacts).where(*here, artifacts.c.hash.in_(known[: len(known) - VERSIONS + 1])))
+        database.execute(delete(artifacts).where(here, artifacts.c.hash.in_(known[: len(known) - VERSIONS + 1])))
     elif (database.scalar(select(func.count()).where(artifacts.c.team_id == team_id)) or 0) >= MOST:
         raise HubError(
             "ARTIFACTS_FULL",
@@ -114,7 +120,8 @@ def keep(database: Connection, team_id: str, one: Artifact, now: float) -> bool:
             f"a team has {MOST} versions of artefacts at most",
             "remove old missions' from the hub",
         )
-    row = {"team_id": team_id, **one.place, "hash": one.hash, **one.details, "received_at": now, "content": one.content}
+    key = {"team_id": team_id, "place": one.place, "hash": one.hash}
+    row = {**key, **one.names, **one.details, "received_at": now, "content": json.dumps(one.content)}
     database.execute(insert(artifacts).values(row))
     return True
 

@@ -10,15 +10,17 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from sqlalchemy import Connection
 
 from kitty_sync.hub import bodies, ingest
 from kitty_sync.hub.accounts import Member
 from kitty_sync.hub.error import HubError
 from kitty_sync.hub.released import aside
+
+if TYPE_CHECKING:
+    from kitty_sync.hub.app import Hub
 
 MOST = 1000
 """Events of a batch."""
@@ -92,16 +94,17 @@ def judge(envelopes: Sequence[Any], who: Member) -> list[Judged]:
     return judged
 
 
-def store(database: Connection, team_id: str, judged: Sequence[Judged], now: float) -> list[Verdict]:
-    """Keep what is new, and say of each what became of it; within one transaction of `Store.writing`."""
+async def keep(hub: Hub, team_id: str, judged: Sequence[Judged]) -> list[Verdict]:
+    """Keep what is new, and say of each what became of it; it is on disk then."""
+    odd = [one for one in judged if isinstance(one, aside.Aside)]
     plain = [one for one in judged if not isinstance(one, aside.Aside)]
-    results = iter(ingest.store(database, team_id, plain, now))
+    new = iter(await hub.write(aside.keep, team_id, odd) if odd else [])
+    results = iter((await hub.add(team_id, plain))[0] if plain else [])
     verdicts = []
     for one in judged:
         if isinstance(one, aside.Aside):
-            new = aside.keep(database, team_id, one, now)
             why = f"kept, and handed to nobody: {one.reason}"
-            verdicts.append(Verdict(one.sent_id, "warning" if new else "duplicate", _CATEGORY[one.code], why))
+            verdicts.append(Verdict(one.sent_id, "warning" if next(new) else "duplicate", _CATEGORY[one.code], why))
         else:
             verdicts.append(_verdict(next(results)))
     return verdicts

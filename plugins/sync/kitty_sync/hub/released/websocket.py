@@ -24,6 +24,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from kitty_sync.hub import bodies, ingest, read
 from kitty_sync.hub.accounts import Member
 from kitty_sync.hub.error import HubError, no_token
+from kitty_sync.hub.live import LOOKS
 from kitty_sync.hub.released import aside, envelope, sessions
 from kitty_sync.hub.released.answers import answering, may_write, refused, spoken
 from kitty_sync.hub.released.person import private_team
@@ -43,6 +44,7 @@ _NO_SECRET = {"Cache-Control": "no-store"}
 
 def routes(hub: Hub) -> list[BaseRoute]:
     """These calls, of one hub."""
+    few = asyncio.Semaphore(LOOKS)  # hundreds hear of one event, and each looks
 
     @answering
     async def let_in(request: Request) -> Response:
@@ -75,7 +77,7 @@ def routes(hub: Hub) -> list[BaseRoute]:
             return
         await socket.accept()
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the other side may go at any moment
-            await _Conversation(hub, socket, session_id, who).hold()
+            await _Conversation(hub, socket, session_id, who, few).hold()
 
     return [Route("/api/v1/ws-token", let_in, methods=["POST"]), WebSocketRoute(_PATH, connected)]
 
@@ -88,6 +90,7 @@ class _Conversation:
     socket: WebSocket
     session_id: str
     who: Member
+    few: asyncio.Semaphore
     own: deque[tuple[str, str]] = field(factory=lambda: deque(maxlen=_REMEMBERED))
 
     async def hold(self) -> None:
@@ -124,11 +127,17 @@ class _Conversation:
             now = sessions.holder(database, self.session_id)
             return read.page(database, now.team_id, position) if now else None
 
-        async for told in self.hub.live.stream(self.who.team_id, after, lambda position: self.hub.read(page, position)):
-            if told.startswith(":"):
-                yield None
-            elif "\nevent: event\n" in told:
-                yield json.loads(told.partition("\ndata: ")[2])
+        async def look(position: int) -> read.Page | None:
+            async with self.few:
+                found: read.Page | None = await self.hub.read(page, position)
+            return found
+
+        async for told in self.hub.live.stream(self.who.team_id, after, look):
+            for part in told.decode().split("\n\n"):
+                if part.startswith(":"):
+                    yield None
+                elif "\nevent: event\n" in part:
+                    yield json.loads(part.partition("\ndata: ")[2])
 
     async def _listen(self) -> None:
         """What the client says."""
@@ -165,12 +174,11 @@ class _Conversation:
             for one in judged:
                 if isinstance(one, ingest.Candidate):
                     self.own.append(one.key)
-            verdicts = await self.hub.write(envelope.store, who.team_id, judged)
+            (kept,) = await envelope.keep(self.hub, who.team_id, judged)
         except HubError as error:
             category = {"error_category": error.code.lower(), "error_message": error.message}
             return {"type": "error", **named, "status": "rejected", **category, "retryable": True}
-        self.hub.live.ring(who.team_id)
-        verdict = verdicts[0].shown()
+        verdict = kept.shown()
         if verdict["status"] == "rejected":
             return {"type": "error", **verdict, "retryable": False}
         return {"type": "ack", **verdict, "status": "duplicate" if verdict["status"] == "duplicate" else "accepted"}
@@ -187,7 +195,7 @@ class _Conversation:
                 raise HubError(
                     "BODY_INVALID", 400, "it is no commit", "see the released client in docs/hub.md of kitty"
                 )
-            new = await self.hub.write(aside.keep, who.team_id, one)
+            (new,) = await self.hub.write(aside.keep, who.team_id, [one])
         except HubError as error:
             return {
                 "type": "error",
