@@ -19,12 +19,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from kitty_host.plugins import Plugins
 from kitty_host.report import ERROR_SCHEMA, shown
-from kitty_sync.hub import board, bodies, ingest, metrics, oauth, openapi, pages, read, tokens, v1
+from kitty_sync.hub import board, bodies, ingest, metrics, oauth, openapi, pages, read, released, tokens, v1
 from kitty_sync.hub.accounts import Member
 from kitty_sync.hub.around import Around
 from kitty_sync.hub.error import HubError, busy, no_token
@@ -56,17 +56,18 @@ class Hub:
 
     def application(self) -> Starlette:
         """Everything that is answered."""
-        routes = [
+        routes: list[BaseRoute] = [
             Route("/healthz", _healthy),
             Route("/readyz", self._ready),
             *oauth.routes(self),
             *pages.routes(self),
             *metrics.routes(self),
             *v1.routes(self),
+            *released.routes(self),
             *openapi.routes(self),
             *board.routes(self),
         ]
-        self._patterns = {one.endpoint: one.path for one in routes if hasattr(one, "endpoint")}
+        self._patterns = {one.endpoint: one.path for one in routes if isinstance(one, Route | WebSocketRoute)}
         handlers: dict[Any, Any] = {HubError: self._refused, HTTPException: self._unknown, Exception: self._fault}
         return _Application(self, routes=routes, exception_handlers=handlers)
 

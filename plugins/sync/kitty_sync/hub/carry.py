@@ -18,12 +18,12 @@ from sqlalchemy import Connection, Table, insert, select
 
 from kitty_host.api import KittyError
 from kitty_host.files import disk_errors, rename, sync_file, temporary
-from kitty_sync.hub.schema import events, members, metadata, teams, users
+from kitty_sync.hub.schema import artifacts, events, members, metadata, set_aside, teams, users
 
 SCHEMA = "kitty.hub.tenant/1"
-CARRIED: tuple[Table, ...] = (users, members, events)
+CARRIED: tuple[Table, ...] = (users, members, events, set_aside, artifacts)
 """In the order in which rows can be added."""
-LEFT = ("audit", "grants", "links", "sessions", "settings", "tokens", "visits")
+LEFT = ("audit", "grants", "links", "passes", "sessions", "settings", "tokens", "visits")
 """Tables of what lets somebody in, and of what is true of one hub only."""
 _CHUNK = 1000
 Told = Callable[[int, int], None]

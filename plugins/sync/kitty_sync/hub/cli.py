@@ -13,6 +13,7 @@ import click
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command, group
+from kitty_host.inert import inert
 from kitty_host.report import note
 
 if TYPE_CHECKING:
@@ -265,6 +266,22 @@ def _meant(found: list[Member], email: str, team: str | None) -> Member:
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+@command("aside", group=hub)
+@click.option("--team", required=True, metavar="SLUG", help="Whose.")
+@_database
+def aside(call: Invocation, team: str, database: str | None) -> None:
+    """Show the events of the released client that no model takes: kept, and handed to nobody."""
+    store = _store(call, database)
+    from kitty_sync.hub.released.aside import listed
+
+    with store.reading() as connection:
+        found = listed(connection, team)
+    lines = [f"{one['event_id']}  {one['event_type']}  {inert(one['reason'], prose=True)}" for one in found]
+    call.show(
+        {"schema": "kitty.hub.aside/1", "team": team, "events": found}, "\n".join(lines) or "Nothing is set aside."
+    )
 
 
 @command("backup", group=hub)

@@ -37,6 +37,8 @@ _LARGEST_HEAD = 16 * 1024
 """Bytes of it."""
 _OTHER_FILES = 256
 """Open files of a hub that are no connections."""
+_LARGEST_MESSAGE = 512 * 1024
+"""Bytes of a message of a websocket. None is compressed, so that none is a bomb."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -153,7 +155,9 @@ def _config(hub: Hub, options: Options) -> uvicorn.Config:
     return uvicorn.Config(
         hub.application(),
         http=_Connection,
-        ws="none",
+        ws="auto",
+        ws_max_size=_LARGEST_MESSAGE,
+        ws_per_message_deflate=False,
         lifespan="off",
         access_log=False,
         log_config=log.configuration(options.log_json),

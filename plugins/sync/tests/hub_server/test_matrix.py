@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,7 +38,8 @@ class Call(NamedTuple):
     """A call, and who it is for."""
 
     by: str
-    """`anyone`; `token` or `browser`: whoever has one of a member; `writer`, `owner`: tokens of these roles alone; `form`."""
+    """`anyone`; `token` or `browser`: whoever has one of a member; `writer`, `owner`: tokens of these roles alone;
+    `team`: of this team alone; `form`, `pass`: nobody with what people have here, since it takes the secret of a page, or what a token was changed for."""
     shows: bool = False
     """Whether a member is told about the team's mission."""
     body: bytes = b""
@@ -69,6 +71,21 @@ CALLS = {
     ("GET", "/account"): Call("browser"),
     ("POST", "/account/end"): Call("form", body=b"session=x", headers=FORM),
     ("POST", "/signout"): Call("form", headers=FORM),
+    ("GET", "/api/v1/health"): Call("anyone"),
+    ("GET", "/api/v1/me"): Call("token"),
+    ("GET", "/api/v1/session-status"): Call("token"),
+    ("GET", "/api/v1/sync/health/"): Call("token"),
+    ("POST", "/api/v1/events/batch/"): Call("writer", body=b'{"events": []}', headers=JSON),
+    ("POST", "/api/dossier/push-content/"): Call("writer", body=b"{}", headers=JSON),
+    ("POST", "/api/v1/ws-token"): Call("team", body=b'{"team_id": "one"}', headers=JSON),
+    ("WS", "/api/v1/ws"): Call("pass"),
+    **{("GET", f"/api/v1/tracker/{name}/"): Call("token") for name in ("resources", "status", "mappings")},
+    ("POST", "/api/v1/tracker/bind-resolve/"): Call("token", body=b"{}", headers=JSON),
+    **{
+        (method, path): Call("token", body=b"{}", headers=JSON)
+        for method in ("DELETE", "GET", "POST", "PUT")
+        for path in ("/api/v1/tracker/{rest:path}", "/api/v1/sync/projects/{project}/sync-admission/")
+    },
     ("GET", "/board"): Call("anyone"),
     ("GET", "/board/{project:uuid}"): Call("anyone"),
     **{
@@ -141,7 +158,8 @@ def routes(here: Here) -> list[tuple[str, str]]:
 def answer(here: Here, method: str, path: str, call: Call, headers: Mapping[str, str]) -> tuple[int, str]:
     """The status and what of the body comes before somebody hangs up, so that streams end."""
     said: list[dict[str, Any]] = []
-    asked = [{"type": "http.request", "body": call.body, "more_body": False}]
+    first = {"type": "http.request", "body": call.body, "more_body": False}
+    asked: list[dict[str, Any]] = [{"type": "websocket.connect"} if method == "WS" else first]
 
     async def receive() -> dict[str, Any]:
         if asked:
@@ -156,14 +174,17 @@ def answer(here: Here, method: str, path: str, call: Call, headers: Mapping[str,
 
     sent = {"host": "hub.example.org", "content-length": str(len(call.body)), **call.headers, **headers}
     scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
-        "path": path.replace("{project:uuid}", PROJECT), "raw_path": path.encode(), "root_path": "",
+        "type": "websocket" if method == "WS" else "http", "extensions": {"websocket.http.response": {}},
+        "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
+        "path": re.sub(r"\{.*?\}", PROJECT, path), "raw_path": path.encode(), "root_path": "",
         "query_string": call.query.encode(), "client": (PLACE, 1), "server": ("hub.example.org", 80),
         "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
     }  # fmt: skip
     with asyncio.Runner() as runner:
         here.hub.live = Live()  # its bells belong to a loop
         runner.run(asyncio.wait_for(here.application(scope, receive, send), 20))
+    if said[0]["type"] == "websocket.accept":
+        return 101, ""
     status, told = said[0]["status"], dict(said[0]["headers"])
     if told.get(b"location", b"").endswith(b"/signin") or b"/signin?" in told.get(b"location", b""):
         status = 401  # a person is led to where one signs in
@@ -174,11 +195,11 @@ def is_let_in(call: Call, person: str, way: str) -> bool:
     """What the table says."""
     if call.by == "anyone":
         return True
-    if call.by == "form":
-        return False  # without the secret of its page a form is refused, whoever sends it
+    if call.by in ("form", "pass"):
+        return False
     if way != ("cookie" if call.by == "browser" else "token"):
         return False
-    allowed = {"owner": ("owner", "elsewhere"), "writer": ("owner", "writer", "elsewhere")}
+    allowed = {"owner": ("owner", "elsewhere"), "writer": ("owner", "writer", "elsewhere"), "team": ROLES}
     return person in allowed.get(call.by, MEMBERS)
 
 
