@@ -162,7 +162,7 @@ class HubProcess:
         """Do something straight to the database, with `?` for each value, and return its rows."""
         if not isinstance(self.database, Path):
             with psycopg.connect(self.database, autocommit=True) as connection:
-                cursor = connection.execute(statement.replace("?", "%s").encode(), values)
+                cursor = connection.execute(statement.replace("?", "%s").encode(), values or None)
                 return cursor.fetchall() if cursor.description else []
         with contextlib.closing(sqlite3.connect(self.database, timeout=30)) as database, database:
             return database.execute(statement, values).fetchall()

@@ -41,6 +41,7 @@ class Postgresql:
         self.writer = create_engine(
             url,
             connect_args=_ARGUMENTS,
+            hide_parameters=True,
             isolation_level="READ COMMITTED",  # who has waited for a lock sees what was committed meanwhile
             pool_size=CONNECTIONS,
             max_overflow=0,

@@ -72,7 +72,7 @@ def _code(error: DBAPIError) -> int:
 
 
 def _engine(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": PATIENCE}, pool_size=10, max_overflow=40)
+    engine = create_engine(url, connect_args={"timeout": PATIENCE}, hide_parameters=True, pool_size=10, max_overflow=40)
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:

@@ -39,7 +39,8 @@ class Call(NamedTuple):
 
     by: str
     """`anyone`; `token` or `browser`: whoever has one of a member; `writer`, `owner`: tokens of these roles alone;
-    `team`: of this team alone; `form`, `pass`: nobody with what people have here, since it takes the secret of a page, or what a token was changed for."""
+    `team`: of this team alone; `form`, `pass`: nobody with what people have here, since it takes the secret of a page, or what
+    a token was changed for."""
     shows: bool = False
     """Whether a member is told about the team's mission."""
     body: bytes = b""

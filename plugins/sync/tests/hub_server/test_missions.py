@@ -47,7 +47,7 @@ class Kept:
         judged = ingest.judge({"events": list(records)}, self.who)
         assert [one for one in judged if isinstance(one, ingest.Result)] == []
         with self.store.writing() as database:
-            ingest.store(database, self.who.team_id, judged, 0.0)
+            ingest.add(database, self.who.team_id, judged, 0.0)
 
     def look(self, found: Missions | None = None) -> Missions:
         """The missions, as they are when one looks; from the start, unless somebody looked before."""

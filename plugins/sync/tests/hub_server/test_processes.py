@@ -29,7 +29,7 @@ def hubs(postgres: Postgres, isolated: Path) -> Iterator[list[HubProcess]]:
     """Three of them, on one new database; they start at once."""
     address = postgres.database()
     with ThreadPoolExecutor(3) as pool:
-        found = list(pool.map(lambda number: HubProcess(isolated / f"hub{number}", address), range(3)))
+        found = list(pool.map(lambda number: HubProcess(isolated / f"hub{number}", database=address), range(3)))
     yield found
     for one in found:
         one.stop()
@@ -169,7 +169,7 @@ def test_who_did_not_listen_for_a_moment_looks_when_it_listens_again(hubs: list[
 def test_when_the_server_was_gone_the_hubs_go_on(isolated: Path) -> None:
     postgres = Postgres()
     address = postgres.database()
-    hubs = [HubProcess(isolated / f"hub{number}", address) for number in range(2)]
+    hubs = [HubProcess(isolated / f"hub{number}", database=address) for number in range(2)]
     try:
         team = Team(hubs[0], "one")
         writer, reader = (Caller(hubs, team.login(role).access_token) for role in ("writer", "reader"))

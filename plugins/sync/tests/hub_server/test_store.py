@@ -188,21 +188,6 @@ def test_many_may_open_a_new_database_at_once(place: str) -> None:
             one.result().close()
 
 
-def test_a_database_of_before_the_revisions_is_taken_as_it_is(place: str) -> None:
-    engine = create_engine(address_of(place, Path()))
-    with engine.begin() as database:
-        tables = [one for one in metadata.sorted_tables if one.name in FIRST]
-        metadata.create_all(database, tables)
-        team(1)(database)
-    engine.dispose()
-    store = Store(place)
-    assert teams(store) == [1]
-    store.close()
-
-
-FIRST = ("teams", "users", "members", "grants", "sessions", "tokens", "events")
-
-
 def test_a_database_of_a_newer_program_is_left_alone(store: Store, place: str) -> None:
     with store.writing() as database:
         database.execute(text("UPDATE alembic_version SET version_num = '9999'"))

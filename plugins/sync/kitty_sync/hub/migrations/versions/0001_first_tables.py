@@ -105,6 +105,8 @@ def upgrade() -> None:
             ["user_id"],
             ["users.id"],
         ),
+        sa.CheckConstraint("kind IN ('program', 'browser')"),
+        sa.CheckConstraint("state IN ('pending', 'approved', 'denied')"),
         sa.PrimaryKeyConstraint("device_digest"),
         sa.UniqueConstraint("user_digest"),
     )
@@ -137,6 +139,7 @@ def upgrade() -> None:
             ["user_id"],
             ["users.id"],
         ),
+        sa.CheckConstraint("role IN ('owner', 'writer', 'reader')"),
         sa.PrimaryKeyConstraint("user_id", "team_id"),
     )
     op.create_table(
@@ -216,6 +219,7 @@ def upgrade() -> None:
             ["session_id"],
             ["sessions.id"],
         ),
+        sa.CheckConstraint("kind IN ('access', 'refresh')"),
         sa.PrimaryKeyConstraint("digest"),
     )
     op.create_index(op.f("ix_tokens_session_id"), "tokens", ["session_id"], unique=False)
