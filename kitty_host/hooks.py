@@ -392,11 +392,12 @@ def kitty_charter_render(charter: Charter, mode: str) -> str | None:
 
 
 @spec(firstresult=True)
-def kitty_board_page(states: tuple[State, ...]) -> Page | None:
+def kitty_board_page(states: tuple[State, ...], links: tuple[tuple[str, str], ...]) -> Page | None:
     """The board as a web page, the same for `kitty board` and the hub.
 
     It is served with the policy that it names, at an address below which `events` tells when there is a new one: links are relative. The
-    states have their `forecast` and their `recent` rows, and a `fault` in place of what could not be read.
+    states have their `forecast` and their `recent` rows, and a `fault` in place of what could not be read. `links` are words, which can be
+    anybody's, and addresses: what else whoever serves the page has to show. A hub's missions have no files.
 
     When: a browser asks for it.
     Wins: the first that answers.

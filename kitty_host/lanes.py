@@ -117,6 +117,8 @@ def _timeless(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(mission: Mission) -> dict[str, Any] | None:
+    if not mission.has_files:
+        return None
     path = mission.directory / FILE
     try:
         data = json.loads(path.read_bytes())

@@ -6,10 +6,10 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from kitty_host.api import Finding, KittyError
 from kitty_host.coordination import Copy, coordination_copy
@@ -18,7 +18,7 @@ from kitty_host.inert import inert, visible
 from kitty_host.ledger.event import Transition, chance, ulid
 from kitty_host.ledger.lines import whole_lines
 from kitty_host.ledger.log import FILE, Ledger
-from kitty_host.packages import Package, package_id, read_packages
+from kitty_host.packages import Package, in_order, package_id, read_packages
 from kitty_host.repo import Repo
 
 META = "meta.json"
@@ -38,6 +38,9 @@ class Mission:
         self.slug = directory.name
         self.mission_id = str(meta.get("mission_id") or self.slug)
         """A ULID; missions of old repositories without one are known by their slug."""
+
+    has_files = True
+    """Whether there is a directory to look into."""
 
     @property
     def mid8(self) -> str:
@@ -91,6 +94,10 @@ class Mission:
         """Work-package files that could not be read as written."""
         return self._read_packages[1]
 
+    def findings(self) -> list[Finding]:
+        """What is wrong with its ledger and its work-package files. Errors: `LEDGER_DAMAGED`."""
+        return [*self.ledger.findings(), *self.package_findings]
+
     @cached_property
     def _read_packages(self) -> tuple[tuple[Package, ...], list[Finding]]:
         return read_packages(self.directory / "tasks", self.repo.cache / f"packages-{self.mission_id}.json")
@@ -126,6 +133,34 @@ class Mission:
     def refresh(self) -> Mission:
         """The same mission, read again."""
         return read_mission(self.repo, self.directory)
+
+
+class ReportedMission(Mission):
+    """A mission of another machine, of which there is only what was told: a hub shows such ones.
+
+    It has names, `meta` and work packages. Whoever wants more of it is refused: `MISSION_ELSEWHERE`.
+    """
+
+    has_files = False
+
+    def __init__(self, slug: str, meta: dict[str, Any], packages: Iterable[Package] = ()) -> None:
+        self.slug = slug
+        self.meta = meta
+        self.mission_id = str(meta.get("mission_id") or slug)
+        self.packages = in_order(packages)
+
+    def findings(self) -> list[Finding]:
+        """Nobody has looked."""
+        return []
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name not in ("repo", "directory"):
+            raise AttributeError(name)
+        raise KittyError(
+            "MISSION_ELSEWHERE",
+            f"the files of {inert(self.slug)} are on another machine",
+            "look in a clone of its project",
+        )
 
 
 def reserve(repo: Repo, slug: str) -> tuple[str, Path]:

@@ -51,6 +51,11 @@ def package_id(text: str, slug: str = "") -> str:
     return found[1].upper() if found else name
 
 
+def in_order(packages: Iterable[Package]) -> tuple[Package, ...]:
+    """In the order in which they are shown: WP2 before WP10."""
+    return tuple(sorted(packages, key=lambda package: _natural(package.wp_id)))
+
+
 def read_packages(directory: Path, cache: Path) -> tuple[tuple[Package, ...], list[Finding]]:
     """The work packages of a `tasks/` directory and what was wrong with its files.
 
@@ -97,7 +102,7 @@ def _read_files(files: Sequence[Path], known: dict[str, Any], cache: Path) -> tu
         # A cache that cannot be written costs time and nothing else.
         with contextlib.suppress(KittyError, OSError):
             write_cache(cache, json.dumps({"version": _CACHE_VERSION, "files": entries}).encode())
-    return tuple(packages[wp_id] for wp_id in sorted(packages, key=_natural)), findings
+    return in_order(packages.values()), findings
 
 
 def front_matter(content: bytes, path: Path) -> dict[str, Any]:

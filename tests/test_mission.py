@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from kitty_host.api import KittyError
+from kitty_host.lanes import lane_ids
 from kitty_host.ledger.event import ulid
-from kitty_host.mission import Mission, find_missions, lane_of_worktree, read_mission, select_mission
-from kitty_host.packages import package_id
+from kitty_host.mission import Mission, ReportedMission, find_missions, lane_of_worktree, read_mission, select_mission
+from kitty_host.packages import Package, package_id
 from kitty_host.repo import Repo
 from kitty_host.state import mission_is_open
 from kitty_host.testing import Project
@@ -243,3 +244,18 @@ def test_an_unknown_work_package_is_refused_with_those_that_exist(project: Proje
     assert error.details["ids"] == ["WP01", "WP02"]
     assert "WP01, WP02" in error.hint
     assert "kitty tasks" in refusal(lambda: project.mission("empty").package("WP01"), "WP_NOT_FOUND").hint
+
+
+# What was told of a mission
+
+
+def test_a_mission_that_is_elsewhere_has_names_and_packages_and_no_files() -> None:
+    packages = [Package(f"WP{number}", "", (), (), "code_change", (), "") for number in (10, 2)]
+    there = ReportedMission("demo", {"mission_id": FIRST, "friendly_name": "Demo"}, packages)
+    assert (there.slug, there.mission_id, there.title, there.type) == ("demo", FIRST, "Demo", "software-dev")
+    assert [package.wp_id for package in there.packages] == ["WP2", "WP10"]
+    assert (there.findings(), lane_ids(there)) == ([], {})
+    refusal(lambda: there.directory, "MISSION_ELSEWHERE")
+    refusal(lambda: there.ledger, "MISSION_ELSEWHERE")
+    with pytest.raises(AttributeError):
+        there.directories  # type: ignore[attr-defined]  # noqa: B018

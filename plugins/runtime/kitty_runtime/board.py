@@ -65,7 +65,7 @@ def _page(call: Invocation, query: QueryParams) -> Page:
         states = [state for state in states if state.is_open or state.fault]
     for state in states:
         _complete(call, state)
-    page: Page = call.plugins.required("kitty_board_page", states=tuple(states))
+    page: Page = call.plugins.required("kitty_board_page", states=tuple(states), links=())
     return page
 
 

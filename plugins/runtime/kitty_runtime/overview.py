@@ -43,9 +43,7 @@ def overview(state: State) -> dict[str, Any]:
             "percent": progress.percent,
         },
         "effort": told_effort(efforts[""]) if efforts else None,
-        "findings": [
-            finding._asdict() for finding in [*mission.ledger.findings(), *mission.package_findings, *state.noticed]
-        ],
+        "findings": [finding._asdict() for finding in [*mission.findings(), *state.noticed]],
         "exceptions": [_exception(row) for row in state.exceptions()],
         "forecast": _forecast(state),
     }

@@ -32,14 +32,16 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)[\d:.]*(Z|\+00:00)", re.ASCII)
 Told = dict[str, Any]
 
 
-def page(states: Sequence[State]) -> Page:
-    """The board of some missions, in their order."""
-    return Page(render([_mission(state) for state in states]), _policy())
+def page(states: Sequence[State], links: Sequence[tuple[str, str]] = ()) -> Page:
+    """The board of some missions, in their order, with more links than its own."""
+    more = [(inert(words, prose=True), address) for words, address in links]
+    return Page(render([_mission(state) for state in states], more), _policy())
 
 
-def render(missions: Sequence[Told]) -> str:
+def render(missions: Sequence[Told], links: Sequence[tuple[str, str]] = ()) -> str:
     """The page as HTML. Every text is escaped, harmless or not."""
-    return _template().render(missions=missions, style=Markup(_file("board.css")), script=Markup(_file("board.js")))
+    style, script = Markup(_file("board.css")), Markup(_file("board.js"))
+    return _template().render(missions=missions, links=links, style=style, script=script)
 
 
 @cache

@@ -53,11 +53,11 @@ def kitty_mission_types() -> "list[Path]":
 
 
 @hookimpl(trylast=True)
-def kitty_board_page(states: "tuple[State, ...]") -> "Page":
+def kitty_board_page(states: "tuple[State, ...]", links: tuple[tuple[str, str], ...]) -> "Page":
     """The one rendering, for `kitty board` and whoever else serves a board."""
     from kitty_runtime.page import page
 
-    return page(states)
+    return page(states, links)
 
 
 @hookimpl(trylast=True)

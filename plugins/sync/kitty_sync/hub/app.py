@@ -13,18 +13,24 @@ from functools import partial
 from typing import Any
 
 from attrs import define, field
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp
 
+from kitty_host.plugins import Plugins
 from kitty_host.report import ERROR_SCHEMA, shown
-from kitty_sync.hub import bodies, ingest, oauth, openapi, read, released, tokens, v1
+from kitty_sync.hub import board, bodies, ingest, metrics, oauth, openapi, pages, read, released, tokens, v1
 from kitty_sync.hub.accounts import Member
-from kitty_sync.hub.error import HubError, no_token
+from kitty_sync.hub.around import Around
+from kitty_sync.hub.error import HubError, busy, no_token
+from kitty_sync.hub.limits import Limits
 from kitty_sync.hub.live import Live
+from kitty_sync.hub.metrics import Metrics
 from kitty_sync.hub.store import Store
 
 
@@ -34,29 +40,48 @@ class Hub:
 
     store: Store
     address: str
+    """What it calls itself."""
     clock: Callable[[], float] = time.time
     live: Live = field(factory=Live)
+    plugins: Plugins | None = None
+    """Whoever draws the board."""
+    limits: Limits = field(factory=Limits)
+    metrics: Metrics = field(factory=Metrics)
+    behind_proxy: bool = False
+    """Whether everybody but this machine comes through a proxy, which says who it is."""
+    closing: bool = False
+    crowded: Callable[[], bool] = lambda: False
+    """Whether there are as many connections as there may be."""
+    _patterns: dict[Any, str] = field(factory=dict, init=False)
 
     def application(self) -> Starlette:
         """Everything that is answered."""
-        routes = [
+        routes: list[BaseRoute] = [
             Route("/healthz", _healthy),
             Route("/readyz", self._ready),
             *oauth.routes(self),
+            *pages.routes(self),
+            *metrics.routes(self),
             *v1.routes(self),
             *released.routes(self),
             *openapi.routes(self),
+            *board.routes(self),
         ]
-        handlers: dict[Any, Any] = {HubError: _refused, HTTPException: _unknown, Exception: _fault}
-        return Starlette(routes=routes, exception_handlers=handlers)
+        self._patterns = {one.endpoint: one.path for one in routes if isinstance(one, Route | WebSocketRoute)}
+        handlers: dict[Any, Any] = {HubError: self._refused, HTTPException: self._unknown, Exception: self._fault}
+        return _Application(self, routes=routes, exception_handlers=handlers)
 
     # What the rooms of calls need
 
     async def member(self, request: Request) -> Member:
-        """Who asks. Errors: `TOKEN_REJECTED` (401)."""
-        who: Member | None = await self.read(tokens.holder, bodies.bearer(request), self.clock())
+        """Who asks. Errors: `TOKEN_REJECTED` (401), `HUB_BUSY` (429)."""
+        token = bodies.bearer(request)
+        who: Member | None = await self.read(tokens.holder, token, self.clock())
         if who is None:
             raise no_token("the token is over, or none of this hub")
+        request.state.who = who
+        if request.scope.get("method") not in (None, "GET", "HEAD"):
+            self.limits.batch(token)
         return who
 
     async def read(self, ask: Callable[..., Any], *values: Any) -> Any:
@@ -82,25 +107,50 @@ class Hub:
         self.live.ring(team_id)
         return told
 
+    # What every answer has
+
+    def refusal(self, error: HubError) -> Response:
+        """How a refusal is answered."""
+        self.metrics.refused(error.code)
+        return JSONResponse({"schema": ERROR_SCHEMA, **shown(error)}, error.status, headers=error.headers)
+
+    def pattern_of(self, endpoint: Any) -> str:
+        """The path of a call as it is written down here; empty for none."""
+        return self._patterns.get(endpoint, "")
+
     async def _ready(self, request: Request) -> Response:
-        """Whether the database answers."""
-        await self.read(read.page, "", read.START)
+        """Whether the database answers, and the hub is not about to end."""
+        if self.closing:
+            raise busy("the hub is about to end")
+        try:
+            await self.read(read.page, "", read.START)
+        except (SQLAlchemyError, HubError) as error:
+            raise busy("the database does not answer") from error
         return await _healthy(request)
+
+    async def _refused(self, _: Request, error: HubError) -> Response:
+        return self.refusal(error)
+
+    async def _unknown(self, _: Request, error: HTTPException) -> Response:
+        message = "there is no such call" if error.status_code == 404 else error.detail
+        return self.refusal(
+            HubError("CALL_UNKNOWN", error.status_code, message, "see docs/hub.md of kitty", error.headers)
+        )
+
+    async def _fault(self, _: Request, __: Exception) -> Response:
+        return self.refusal(HubError("FAULT", 500, "a fault in the hub", "its log says more"))
+
+
+class _Application(Starlette):
+    """The calls, and around all of them, faults included, what every answer has."""
+
+    def __init__(self, hub: Hub, **calls: Any) -> None:
+        super().__init__(**calls)
+        self._hub = hub
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Around(super().build_middleware_stack(), self._hub)
 
 
 async def _healthy(_: Request) -> Response:
     return JSONResponse({"status": "ok"})
-
-
-async def _refused(_: Request, error: HubError) -> Response:
-    return JSONResponse({"schema": ERROR_SCHEMA, **shown(error)}, error.status, headers=error.headers)
-
-
-async def _unknown(request: Request, error: HTTPException) -> Response:
-    message = "there is no such call" if error.status_code == 404 else error.detail
-    refused = HubError("CALL_UNKNOWN", error.status_code, message, "see docs/hub.md of kitty", error.headers)
-    return await _refused(request, refused)
-
-
-async def _fault(request: Request, _: Exception) -> Response:
-    return await _refused(request, HubError("FAULT", 500, "a fault in the hub", "its log says more"))

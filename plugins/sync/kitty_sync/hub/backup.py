@@ -120,8 +120,10 @@ def _digest(record: str) -> str:
 
 
 def _begin_anew(copy: sqlite3.Connection) -> None:
-    copy.execute("UPDATE sessions SET revoked_at = ? WHERE revoked_at IS NULL", (time.time(),))
-    copy.execute("DELETE FROM grants")
+    for table in ("sessions", "visits"):
+        copy.execute(f"UPDATE {table} SET revoked_at = ? WHERE revoked_at IS NULL", (time.time(),))
+    for table in ("grants", "links"):
+        copy.execute(f"DELETE FROM {table}")
     copy.execute("UPDATE teams SET last_seq = last_seq + ? WHERE last_seq > 0", (_GAP,))
 
 

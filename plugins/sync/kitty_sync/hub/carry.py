@@ -23,8 +23,8 @@ from kitty_sync.hub.schema import artifacts, events, members, metadata, set_asid
 SCHEMA = "kitty.hub.tenant/1"
 CARRIED: tuple[Table, ...] = (users, members, events, set_aside, artifacts)
 """In the order in which rows can be added."""
-LEFT = ("grants", "passes", "sessions", "tokens")
-"""Tables of what lets somebody in."""
+LEFT = ("audit", "grants", "links", "passes", "sessions", "settings", "tokens", "visits")
+"""Tables of what lets somebody in, and of what is true of one hub only."""
 _CHUNK = 1000
 Told = Callable[[int, int], None]
 """Hears how many rows are done; of how many is not known, which is 0."""

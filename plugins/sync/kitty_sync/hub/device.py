@@ -8,10 +8,11 @@ from __future__ import annotations
 import secrets
 
 from attrs import frozen
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from kitty_host.api import KittyError
 from kitty_sync.hub.accounts import Member
+from kitty_sync.hub.audit import SOMEBODY, By, note
 from kitty_sync.hub.error import HubError
 from kitty_sync.hub.schema import grants
 from kitty_sync.hub.tokens import Pair, digest_of, open_session, secret
@@ -23,6 +24,9 @@ SLOWER = 5
 """Seconds that are added for who asks sooner."""
 WAITING = 1000
 """Codes that may wait for somebody at once."""
+WAITING_EACH = 250
+"""Those of one address: nobody keeps the others from logging in."""
+PROGRAM, BROWSER = "program", "browser"
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 """No vowels: no words. 20 to the 8th codes, for ten minutes, 1,000 at most."""
 
@@ -35,41 +39,58 @@ class Grant:
     user_code: str
 
 
-def begin(database: Connection, now: float) -> Grant:
-    """Two new codes. Errors: `HUB_BUSY` (429), where too many wait."""
+@frozen
+class Asking:
+    """What somebody who decides is shown of who waits; there is no more that could be believed."""
+
+    kind: str
+    address: str
+    created_at: float
+
+
+def begin(database: Connection, now: float, *, kind: str = PROGRAM, address: str = "") -> Grant:
+    """Two new codes. Errors: `HUB_BUSY` (429), where too many wait, in all or from one address."""
     database.execute(delete(grants).where(grants.c.expires_at <= now))
-    if (database.scalar(select(func.count()).select_from(grants)) or 0) >= WAITING:
+    count = select(func.count()).select_from(grants)
+    here = database.scalar(count.where(grants.c.address == address)) if address else 0
+    if (database.scalar(count) or 0) >= WAITING or (here or 0) >= WAITING_EACH:
         raise HubError("HUB_BUSY", 429, "too many wait for approval", "ask again in a minute", {"Retry-After": "60"})
     code = "".join(secrets.choice(_LETTERS) for _ in range(8))
     grant = Grant(secret("khd_"), f"{code[:4]}-{code[4:]}")
-    database.execute(
-        insert(grants).values(
-            device_digest=digest_of(grant.device_code),
-            user_code=grant.user_code,
-            state="pending",
-            expires_at=now + SECONDS,
-            interval=INTERVAL,
-        )
-    )
+    row = {"device_digest": digest_of(grant.device_code), "user_digest": _user_digest(code), "kind": kind}
+    times = {"created_at": now, "expires_at": now + SECONDS, "interval": INTERVAL}
+    database.execute(insert(grants).values(**row, **times, state="pending", address=address))
     return grant
 
 
-def decide(database: Connection, user_code: str, who: Member, now: float, *, approve: bool) -> None:
+def asking(database: Connection, user_code: str, now: float) -> Asking | None:
+    """Who waits with a code. That it never was, is over and is decided already are one answer."""
+    query = select(grants.c.kind, grants.c.address, grants.c.created_at).where(_waits(user_code, now))
+    row = database.execute(query).first()
+    return Asking(*row) if row else None
+
+
+def decide(database: Connection, user_code: str, who: Member, now: float, *, approve: bool, by: By = SOMEBODY) -> None:
     """Let a device in as somebody, or not. Errors: `USER_CODE_UNKNOWN`."""
-    plain = "".join(one for one in user_code.upper() if one.isalnum())
-    waits = (
-        (grants.c.user_code == f"{plain[:4]}-{plain[4:]}") & (grants.c.state == "pending") & (grants.c.expires_at > now)
-    )
     values = {"state": "approved" if approve else "denied", "user_id": who.user_id, "team_id": who.team_id}
-    if not database.execute(update(grants).where(waits).values(values)).rowcount:
+    found = asking(database, user_code, now)
+    if found is None or not database.execute(update(grants).where(_waits(user_code, now)).values(values)).rowcount:
         raise KittyError(
             "USER_CODE_UNKNOWN", "no device waits with this code", "log in again there, and take the code that it shows"
         )
+    action = f"{found.kind}.{values['state']}"
+    note(database, by, action, now, whom=who.email, team_id=who.team_id, what=found.address)
 
 
-def poll(database: Connection, device_code: str, now: float) -> Pair | str:
+def poll(database: Connection, device_code: str, now: float, by: By = SOMEBODY) -> Pair | str:
     """The tokens, once, or the error of RFC 8628 that says why not. Either is to be committed."""
-    this = grants.c.device_digest == digest_of(device_code)
+    found = decided(database, device_code, PROGRAM, now)
+    return found if isinstance(found, str) else open_session(database, *found, now, by)
+
+
+def decided(database: Connection, device_code: str, kind: str, now: float) -> tuple[str, str] | str:
+    """As which user of which team one is let in, once; else the error of RFC 8628. Either is to be committed."""
+    this = (grants.c.device_digest == digest_of(device_code)) & (grants.c.kind == kind)
     found = database.execute(select(grants).where(this)).first()
     if found is None or found.expires_at <= now:
         return "expired_token"
@@ -78,5 +99,16 @@ def poll(database: Connection, device_code: str, now: float) -> Pair | str:
         interval = found.interval + SLOWER if early else found.interval
         database.execute(update(grants).where(this).values(polled_at=now, interval=interval))
         return "slow_down" if early else "authorization_pending"
-    database.execute(delete(grants).where(this))
-    return "access_denied" if found.state == "denied" else open_session(database, found.user_id, found.team_id, now)
+    if not database.execute(delete(grants).where(this)).rowcount:  # another process was first
+        return "expired_token"
+    return "access_denied" if found.state == "denied" else (found.user_id, found.team_id)
+
+
+def _waits(user_code: str, now: float) -> ColumnElement[bool]:
+    # By its digest: how long it takes to look for a code says nothing of the codes that there are.
+    known = grants.c.user_digest == _user_digest(user_code)
+    return known & (grants.c.state == "pending") & (grants.c.expires_at > now)
+
+
+def _user_digest(user_code: str) -> str:
+    return digest_of("".join(one for one in user_code.upper() if one.isalnum()))

@@ -64,6 +64,18 @@ class Live:
         if self._news is not None:
             self._news.close()
 
+    async def due(self, team_id: str) -> AsyncIterator[bool]:
+        """When to look: now, whenever there is something new, and, as False, after a silence; until the hub ends."""
+        rung = True
+        while not self._over:
+            bell = self._bells[team_id]
+            yield rung
+            try:
+                async with asyncio.timeout(HEARTBEAT):
+                    rung = await bell.wait()
+            except TimeoutError:
+                rung = False
+
     async def stream(
         self, team_id: str, after: int, look: Callable[[int], Awaitable[Page | None]]
     ) -> AsyncIterator[bytes]:

@@ -48,7 +48,11 @@ grants = Table(
     "grants",
     metadata,
     Column("device_digest", Text, primary_key=True),
-    Column("user_code", Text, nullable=False, unique=True),
+    Column("user_digest", Text, nullable=False, unique=True),
+    Column("kind", Text, CheckConstraint("kind IN ('program', 'browser')"), nullable=False),
+    # What is shown to who decides: where it was asked for, and when.
+    Column("address", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
     Column("state", Text, CheckConstraint("state IN ('pending', 'approved', 'denied')"), nullable=False),
     Column("expires_at", Float, nullable=False),
     Column("interval", Integer, nullable=False),
@@ -64,6 +68,8 @@ sessions = Table(
     Column("user_id", ForeignKey("users.id"), nullable=False),
     Column("team_id", ForeignKey("teams.id"), nullable=False),
     Column("created_at", Float, nullable=False),
+    # When it last got tokens.
+    Column("used_at", Float, nullable=False),
     Column("revoked_at", Float),
 )
 
@@ -92,6 +98,53 @@ events = Table(
     Column("record", Text, nullable=False),
     UniqueConstraint("team_id", "project", "event_id"),
     Index("events_by_project", "team_id", "project", "seq"),
+)
+
+# Sessions of browsers. Those of programs are `sessions`: a cookie is no token, and no token is a cookie.
+visits = Table(
+    "visits",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("used_at", Float, nullable=False),
+    Column("revoked_at", Float),
+    # Where from.
+    Column("address", Text, nullable=False),
+)
+
+# Links that sign somebody in, once.
+links = Table(
+    "links",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("team_id", ForeignKey("teams.id"), nullable=False),
+    Column("expires_at", Float, nullable=False),
+)
+
+# What was done to accounts, roles, tokens and sessions. Rows are added only, and refer to nothing that could go.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("whom", Text, nullable=False),
+    Column("team_id", Text, index=True),
+    Column("what", Text, nullable=False),
+    Column("address", Text, nullable=False),
+)
+
+# What a hub that serves tells commands on the same database: what it calls itself.
+settings = Table(
+    "settings",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )
 
 # What lets a websocket in, once.

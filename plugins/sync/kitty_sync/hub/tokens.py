@@ -10,12 +10,14 @@ import hashlib
 import secrets
 import uuid
 from collections.abc import Collection
+from typing import Any
 
 from attrs import frozen
 from sqlalchemy import Connection, delete, insert, select, update
 
-from kitty_sync.hub.accounts import Member, member
-from kitty_sync.hub.schema import members, sessions, tokens
+from kitty_sync.hub.accounts import Member, email_of, member
+from kitty_sync.hub.audit import SOMEBODY, By, note
+from kitty_sync.hub.schema import members, sessions, tokens, users
 
 ACCESS_SECONDS = 15 * 60
 REFRESH_SECONDS = 90 * 24 * 3600
@@ -43,10 +45,12 @@ def digest_of(token: str) -> str:
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
-def open_session(database: Connection, user_id: str, team_id: str, now: float) -> Pair:
+def open_session(database: Connection, user_id: str, team_id: str, now: float, by: By = SOMEBODY) -> Pair:
     """Begin a family of tokens."""
     session_id = str(uuid.uuid4())
-    database.execute(insert(sessions).values(id=session_id, user_id=user_id, team_id=team_id, created_at=now))
+    row = {"id": session_id, "user_id": user_id, "team_id": team_id, "created_at": now, "used_at": now}
+    database.execute(insert(sessions).values(row))
+    note(database, by, "session.opened", now, whom=email_of(database, user_id), team_id=team_id, what=session_id)
     return _issue(database, session_id, now)
 
 
@@ -83,7 +87,7 @@ def held(database: Connection, team_id: str, digests: Collection[str], now: floa
     return set(database.scalars(query))
 
 
-def rotate(database: Connection, token: str, now: float) -> Pair | None:
+def rotate(database: Connection, token: str, now: float, by: By = SOMEBODY) -> Pair | None:
     """A new pair for a refresh token; None for one that is not taken.
 
     One that was used too long ago ends its family, so that None, too, is to be committed.
@@ -104,17 +108,47 @@ def rotate(database: Connection, token: str, now: float) -> Pair | None:
     if found.replaced_at is None:
         database.execute(update(tokens).where(tokens.c.digest == digest_of(token)).values(replaced_at=now))
     elif now > found.replaced_at + GRACE_SECONDS:
-        _end(database, found.session_id, now)
+        end(database, found.session_id, now, by, "session.stolen")
         return None
+    database.execute(update(sessions).where(sessions.c.id == found.session_id).values(used_at=now))
     database.execute(delete(tokens).where(tokens.c.session_id == found.session_id, tokens.c.expires_at <= now))
     return _issue(database, found.session_id, now)
 
 
-def revoke(database: Connection, token: str, now: float) -> None:
+def revoke(database: Connection, token: str, now: float, by: By = SOMEBODY) -> None:
     """End the family of a token of either kind. A token that is not known is nobody's concern."""
     session_id = database.scalar(select(tokens.c.session_id).where(tokens.c.digest == digest_of(token)))
     if session_id is not None:
-        _end(database, session_id, now)
+        end(database, session_id, now, by)
+
+
+def end(database: Connection, session_id: str, now: float, by: By, action: str = "session.ended") -> bool:
+    """End a session; whether there was one that could be ended."""
+    query = select(users.c.email, sessions.c.team_id).join_from(sessions, users)
+    found = database.execute(query.where(sessions.c.id == session_id)).first()
+    alive = (sessions.c.id == session_id) & sessions.c.revoked_at.is_(None)
+    if found is None or not database.execute(update(sessions).where(alive).values(revoked_at=now)).rowcount:
+        return False
+    note(database, by, action, now, whom=found.email, team_id=found.team_id, what=session_id)
+    return True
+
+
+def alive(database: Connection, team_id: str, now: float, user_id: str | None = None) -> list[dict[str, Any]]:
+    """The sessions of programs in a team, or those of one member, that are not over; the oldest first."""
+    query = (
+        select(sessions.c.id, users.c.email, sessions.c.created_at, sessions.c.used_at)
+        .join_from(sessions, users)
+        .join(members, (members.c.user_id == sessions.c.user_id) & (members.c.team_id == sessions.c.team_id))
+        .where(
+            sessions.c.team_id == team_id,
+            sessions.c.revoked_at.is_(None),
+            sessions.c.used_at > now - REFRESH_SECONDS,
+        )
+        .order_by(sessions.c.created_at, sessions.c.id)
+    )
+    if user_id is not None:
+        query = query.where(sessions.c.user_id == user_id)
+    return [{**row, "address": "", "kind": "program"} for row in database.execute(query).mappings()]
 
 
 def _issue(database: Connection, session_id: str, now: float) -> Pair:
@@ -126,8 +160,3 @@ def _issue(database: Connection, session_id: str, now: float) -> Pair:
     ]
     database.execute(insert(tokens), rows)
     return pair
-
-
-def _end(database: Connection, session_id: str, now: float) -> None:
-    alive = (sessions.c.id == session_id) & sessions.c.revoked_at.is_(None)
-    database.execute(update(sessions).where(alive).values(revoked_at=now))

@@ -38,6 +38,7 @@ def routes(hub: Hub) -> list[Route]:
         encoding = request.headers.get("content-encoding", "").strip().lower()
         judged = await run_in_threadpool(_judged, body, encoding, who)
         results, last = await hub.add(who.team_id, judged)
+        hub.metrics.took(one.status for one in results)
         return JSONResponse({"results": [asdict(one) for one in results], "cursor": read.cursor_of(last)})
 
     async def events(request: Request) -> Response:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from kitty_sync.hub.error import busy
 
@@ -89,7 +90,10 @@ class Group:
             with self._explained():
                 value = change(database)
         except Exception as error:  # noqa: BLE001 told to who asked for it
-            savepoint.rollback()
+            try:
+                savepoint.rollback()
+            except DBAPIError:  # a full disk undoes the whole transaction
+                raise error from None
             return None, error
         savepoint.commit()
         return value, None

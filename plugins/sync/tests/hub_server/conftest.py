@@ -15,9 +15,9 @@ from .team import Team
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A PostgreSQL for all tests of a process, which nobody stops."""
-    found = Postgres(tmp_path_factory.mktemp("postgres") / "data")
+    found = Postgres()
     yield found
     found.close()
 
@@ -28,7 +28,7 @@ def standing_on_postgres(postgres: Postgres, tmp_path_factory: pytest.TempPathFa
     directory = tmp_path_factory.mktemp("standing")
     with pytest.MonkeyPatch.context() as patch:
         isolate(directory, patch)
-        found = HubProcess(directory / "hub", postgres.database())
+        found = HubProcess(directory / "hub", database=postgres.database())
     yield found
     found.stop()
 

@@ -136,7 +136,7 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(hub: HubProcess, iso
     database.close()
 
 
-@pytest.mark.parametrize("package", ["sqlalchemy", "starlette", "uvicorn"])
+@pytest.mark.parametrize("package", ["jinja2", "limits", "prometheus_client", "sqlalchemy", "starlette", "uvicorn"])
 def test_without_its_packages_it_names_the_extra(isolated: Path, package: str) -> None:
     site = isolated / "site"
     site.mkdir()

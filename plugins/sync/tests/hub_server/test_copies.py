@@ -84,11 +84,13 @@ def test_a_copy_taken_under_load_is_one_state_and_serves(
 
 def test_who_was_let_in_before_a_restore_logs_in_again(hub: HubProcess, filled: Team, run: Run, tmp_path: Path) -> None:
     token = filled.login().access_token
+    link = httpx.URL(run("user", "link", "writer@example.org", "--database", hub.database).json["url"])
     run("backup", tmp_path / "copy.db", "--database", hub.database)
     run("restore", tmp_path / "copy.db", "--database", tmp_path / "hub.db")
     other = HubProcess(tmp_path)
     try:
         assert httpx.get(f"{other.address}/v1/me", headers={"Authorization": f"Bearer {token}"}).status_code == 401
+        assert httpx.get(f"{other.address}{link.raw_path.decode()}").status_code == 400
         with Team(other, "one").client() as client:
             assert client.get("/v1/me").status_code == 200
     finally:

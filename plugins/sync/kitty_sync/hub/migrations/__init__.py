@@ -16,7 +16,7 @@ from kitty_host.api import KittyError
 if TYPE_CHECKING:
     from kitty_sync.hub.store import Store
 
-REVISION = "0002"
+REVISION = "0001"
 """The last one. It is said here as well, so that who finds it in the database need not load alembic."""
 _HERE = Path(__file__).parent
 
