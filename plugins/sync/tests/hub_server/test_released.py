@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import uuid
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,8 @@ import pytest
 from spec_kitty_events import Event
 from sqlalchemy import text
 
-from kitty_sync.hub import bodies, tokens
+from kitty_sync.hub import accounts, bodies, tokens
+from kitty_sync.hub.error import HubError
 from kitty_sync.hub.released import dossier, envelope
 from kitty_sync.hub.store import Store
 
@@ -171,7 +173,7 @@ def test_two_that_no_model_takes_under_one_id_are_both_kept(team: Team, writer: 
 
 
 def test_whatever_stands_in_a_reason_both_databases_keep_it(team: Team, writer: httpx.Client) -> None:
-    odd = sent(1, payload={"mission_slug": "demo", "\ud800\x00\x1b[31m": 1}, event_type="BuildRegistered")
+    odd = sent(1, payload={"\x00\x1b[31m": 1}, event_type="BuildRegistered")
     assert statuses(writer, odd) == [ASIDE]
     (kept,) = aside(team)
     assert kept["reason"].isprintable()
@@ -339,6 +341,23 @@ def test_of_a_path_the_newest_versions_stay(team: Team, writer: httpx.Client) ->
     assert writer.post(BODY, json=body_of("0", artifact_path="plan.md")).status_code == 201
     expected = [str(number) for number in range(3, dossier.VERSIONS + 3)]
     assert artifacts(team) == [*expected, "0"]
+
+
+def test_a_team_has_so_many_bodies_and_no_more_and_other_teams_are_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dossier, "MOST", 2)
+    store = Store(tmp_path / "hub.db")
+    with store.writing() as database:
+        one, other = (accounts.add(database, "ada@example.org", slug, "writer").team_id for slug in ("one", "other"))
+        for number in range(2):
+            assert dossier.keep(database, one, dossier.artifact(body_of("a", artifact_path=str(number))), 1.0)
+        with pytest.raises(HubError, match="ARTIFACTS_FULL") as refused:
+            dossier.keep(database, one, dossier.artifact(body_of("a", artifact_path="2")), 1.0)
+        assert refused.value.status == 413
+        assert dossier.keep(database, other, dossier.artifact(body_of("a")), 1.0)
+        assert not dossier.keep(database, one, dossier.artifact(body_of("a", artifact_path="0")), 1.0), "it is there"
+    store.close()
 
 
 @pytest.mark.parametrize(
