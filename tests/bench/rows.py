@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -16,6 +17,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
+import hubs
 from ledgers import count_lines, fill
 from measure import Cost, Measured, Ratio, in_turn, inside, process
 
@@ -221,6 +223,54 @@ def sync(bench: Bench) -> Iterator[str]:
         hub.close()
 
 
+def ingest(bench: Bench) -> Iterator[str]:
+    """The hub keeps batches of 500: against the bare statement into the same table, from what was judged before and from what is sent."""
+    from kitty_sync.hub.store import Store
+
+    runs = min(bench.runs, 7)
+    parts = hubs.before_it_is_kept(runs)
+    with hubs.postgresql(bench.scratch) as server:
+        files = (str(bench.scratch / "ingest.db"), str(bench.scratch / "bare.db"))
+        servers = (server("ingest"), server("bare"))
+        ways = (("SQLite", "executemany", files, hubs.bare_sqlite, 0.8),)
+        more = (("PostgreSQL", "INSERT … SELECT unnest", servers, hubs.bare_postgresql, 0.6),)
+        for name, statement, places, bare, goal in (*ways, *more):
+            kept = hubs.Kept(*map(Store, places))
+            rate, other = hubs.against(kept, bare(kept), runs)
+            note = f"({rate:.0f} / {other:.0f} events a second)"
+            yield line(
+                f"events kept, {name}", f"bare {statement}", f">= {goal}", rate / other, rate / other >= goal, note
+            )
+            whole = 1e6 / (1e6 / rate + parts["parsed"] + parts["judged"])
+            note = f"({whole:.0f} a second)"
+            yield line(
+                "the same, parsed and judged by the same process",
+                f"bare {statement}",
+                "none",
+                whole / other,
+                True,
+                note,
+            )
+            kept.store.close()
+    said = ", ".join(f"{name} {value:.1f}" for name, value in parts.items())
+    yield f"before an event is kept, µs of CPU: {said} (which has the models and the canonical JSON in it)"
+
+
+def live(bench: Bench) -> Iterator[str]:
+    """From before an event is sent until each of 500 who listen has it."""
+    for name in ("SQLite", "PostgreSQL"):
+        with contextlib.ExitStack() as stack:
+            place = str(bench.scratch / "live.db")
+            if name == "PostgreSQL":
+                place = stack.enter_context(hubs.postgresql(bench.scratch))("live")
+            serving = hubs.Serving(KITTY, bench.scratch, place)
+            stack.callback(serving.close)
+            took = asyncio.run(hubs.heard(serving))
+        half, most = (took[int(len(took) * part)] * 1000 for part in (0.5, 0.99))
+        mark = "" if most < 100 else " MISSED"
+        yield f"heard by {hubs.SUBSCRIBERS} who listen, {name}: p50 {half:.0f} ms, p99 {most:.0f} ms, goal p99 < 100 ms{mark}"
+
+
 ALONE = {**os.environ, "KITTY_PLUGINS": "merge"}
 MERGE = ("merge", "--json", "--keep-worktrees")
 
@@ -334,6 +384,8 @@ ROWS: dict[str, Callable[[Bench], Iterator[str]]] = {
     "appends": appends,
     "queue": queue,
     "sync": sync,
+    "ingest": ingest,
+    "live": live,
     "landing": landing,
     "resume": resume,
     "preview": preview,
