@@ -222,7 +222,7 @@ def test_a_mission_that_some_events_name_by_its_slug_alone_is_one(kept: Kept) ->
     kept.add(moved(1, None, "planned", **by_slug))
     found = kept.look()
     kept.add(packaged(2, "WP01", "First", **by_slug), created(3, "Demo"), moved(4, "planned", "claimed", **by_slug))
-    kept.add(moved(5, "claimed", "in_progress"))
+    kept.add(moved(5, "claimed", "in_progress", **by_slug))
     for one in (kept.look(found), kept.look()):
         [state] = one.states()
         assert (state.mission.title, state.mission.mission_id) == ("Demo", MISSION)
