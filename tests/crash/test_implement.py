@@ -58,7 +58,7 @@ def prepare(project: Project, scene: Scene) -> Mission:
     return mission
 
 
-@pytest.mark.parametrize("part", [pytest.param(8, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("part", [pytest.param(12, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_a_claim_that_was_killed_anywhere_is_mended(
     project: Project, crash: Crash, tmp_path: Path, scene: Scene, part: int

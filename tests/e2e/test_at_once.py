@@ -19,6 +19,8 @@ from kitty_host.testing import Project
 from .conftest import Walk
 
 ROUNDS = [pytest.param(3, id="few"), pytest.param(50, id="many", marks=pytest.mark.slow)]
+LONG_ROUNDS = [pytest.param(3, id="few"), pytest.param(20, id="many", marks=pytest.mark.slow)]
+"""Of seven processes each."""
 
 
 class Said(dict[str, Any]):
@@ -103,7 +105,7 @@ def test_of_two_reviewers_who_claim_one_review_one_has_it(project: Project, roun
         assert unforced(state, name, "in_review") == 1
 
 
-@pytest.mark.parametrize("rounds", ROUNDS)
+@pytest.mark.parametrize("rounds", LONG_ROUNDS)
 def test_reviews_taken_over_at_once_are_whole_and_only_the_last_one_answers(project: Project, rounds: int) -> None:
     names = many_packages(project, rounds)
     in_review(project, names, "for_review")

@@ -34,6 +34,7 @@ WITHOUT_A_REPOSITORY = {
     "plugins list": "speaks of kitty itself",
     "plugins doctor": "speaks of kitty itself",
     "hub serve": "serves a team, not a repository",
+    "hub aside": "speaks of a team",
     "hub user add": "speaks of a team",
     "hub user approve": "speaks of a team",
 }
@@ -198,7 +199,7 @@ def test_C_002_without_the_switch_no_command_opens_a_queue_a_socket_or_a_token(
     token = {"schema": "kitty.tokens/1", "issuer": issuer, "store": "file", "tokens": tokens}
     project.write(str(home / "kitty" / "tokens" / f"{kept}.json"), json.dumps(token))
     project.write("plan.md", "# A plan\n")
-    without = {"hub serve", "hub user add", "hub user approve", "demo", "mcp", "board"}
+    without = {"hub serve", "hub aside", "hub user add", "hub user approve", "demo", "mcp", "board"}
     found = {name: typed(name, command) for name, command in commands().items() if name not in without}
     # The switch is asked for last, so that what the others have done is there.
     ordered = sorted(found, key=lambda name: name.startswith(("auth", "sync", "tracker")))

@@ -1,4 +1,4 @@
-"""A hub in a process of its own, for tests: started, killed, started again; and what it keeps, read straight from its file."""
+"""A hub in a process of its own, for tests: started, killed, started again; and what it keeps, read straight from its database."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 PROJECT = "6f1d6c0e-1f2e-4d0c-9a55-3a8f3f1c2b7d"
 
@@ -48,11 +50,12 @@ def record(number: int, *, project: str = PROJECT, mission: str = "01J0000000000
 
 
 class HubProcess:
-    """A hub on loopback, with a database below a directory. It serves as soon as it is made; `stop` it in the end."""
+    """A hub on loopback, with a file below its directory or a PostgreSQL. It serves as soon as it is made; `stop` it in the end."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str, database: str = "") -> None:
         self.directory = directory
-        self.database = directory / "hub.db"
+        self.options = options
+        self.database: Any = database or directory / "hub.db"
         directory.mkdir(parents=True, exist_ok=True)
         self._port = 0
         self._process: subprocess.Popen[str] | None = None
@@ -66,7 +69,7 @@ class HubProcess:
         return self._process.pid
 
     def _start(self) -> None:
-        words = ["hub", "serve", "--database", str(self.database), "--port", str(self._port), "--json"]
+        words = ["hub", "serve", "--database", str(self.database), "--port", str(self._port), *self.options, "--json"]
         log = (self.directory / "hub.log").open("a")
         with log:
             self._process = subprocess.Popen(
@@ -146,18 +149,23 @@ class HubProcess:
     def events(self, team: str | None = None) -> dict[str, str]:
         """The digest of every stored event by its id, of one team or of all, in the order of their commits.
 
-        Read straight from the file; an id that stands there twice fails.
+        Read straight from the database; an id that stands there twice fails.
         """
-        database = sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True)
-        try:
-            query = "SELECT event_id, digest FROM events JOIN teams ON teams.id = team_id"
-            query += " WHERE slug = ?" if team else ""
-            rows = database.execute(f"{query} ORDER BY team_id, seq", [team] if team else []).fetchall()
-        finally:
-            database.close()
+        query = "SELECT event_id, digest FROM events JOIN teams ON teams.id = team_id"
+        query += " WHERE slug = ?" if team else ""
+        rows = self.execute(f"{query} ORDER BY team_id, seq", *([team] if team else []))
         found = dict(rows)
         assert len(found) == len(rows), "an event is stored twice"
         return found
+
+    def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Do something straight to the database, with `?` for each value, and return its rows."""
+        if not isinstance(self.database, Path):
+            with psycopg.connect(self.database, autocommit=True) as connection:
+                cursor = connection.execute(statement.replace("?", "%s").encode(), values)
+                return cursor.fetchall() if cursor.description else []
+        with contextlib.closing(sqlite3.connect(self.database, timeout=30)) as database, database:
+            return database.execute(statement, values).fetchall()
 
     @staticmethod
     def _environment() -> dict[str, str]:

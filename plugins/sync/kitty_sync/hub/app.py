@@ -6,22 +6,25 @@ work on the database is done in threads; an answer is sent after its transaction
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import define, field
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from kitty_host.plugins import Plugins
 from kitty_host.report import ERROR_SCHEMA, shown
-from kitty_sync.hub import board, bodies, metrics, oauth, pages, read, tokens, v1
+from kitty_sync.hub import board, bodies, ingest, metrics, oauth, openapi, pages, read, released, tokens, v1
 from kitty_sync.hub.accounts import Member
 from kitty_sync.hub.around import Around
 from kitty_sync.hub.error import HubError, busy, no_token
@@ -53,16 +56,18 @@ class Hub:
 
     def application(self) -> Starlette:
         """Everything that is answered."""
-        routes = [
+        routes: list[BaseRoute] = [
             Route("/healthz", _healthy),
             Route("/readyz", self._ready),
             *oauth.routes(self),
             *pages.routes(self),
             *metrics.routes(self),
             *v1.routes(self),
+            *released.routes(self),
+            *openapi.routes(self),
             *board.routes(self),
         ]
-        self._patterns = {one.endpoint: one.path for one in routes if hasattr(one, "endpoint")}
+        self._patterns = {one.endpoint: one.path for one in routes if isinstance(one, Route | WebSocketRoute)}
         handlers: dict[Any, Any] = {HubError: self._refused, HTTPException: self._unknown, Exception: self._fault}
         return _Application(self, routes=routes, exception_handlers=handlers)
 
@@ -91,11 +96,16 @@ class Hub:
     async def write(self, change: Callable[..., Any], *values: Any) -> Any:
         """What a function of a connection, of these values and of the time did; it is on disk then."""
 
-        def changed() -> Any:
-            with self.store.writing() as database:
-                return change(database, *values, self.clock())
+        return await asyncio.wrap_future(self.store.later(lambda database: change(database, *values, self.clock())))
 
-        return await run_in_threadpool(changed)
+    async def add(
+        self, team_id: str, judged: Sequence[ingest.Candidate | ingest.Result]
+    ) -> tuple[list[ingest.Result], int]:
+        """Keep the events of a batch, and wake who waits for them; what became of each, and where the team's events end now."""
+        change = partial(ingest.add, team_id=team_id, judged=judged, now=self.clock())
+        told = await asyncio.wrap_future(self.store.later(change, adds=True))
+        self.live.ring(team_id)
+        return told
 
     # What every answer has
 
@@ -112,7 +122,10 @@ class Hub:
         """Whether the database answers, and the hub is not about to end."""
         if self.closing:
             raise busy("the hub is about to end")
-        await self.read(read.page, "", read.START)
+        try:
+            await self.read(read.page, "", read.START)
+        except (SQLAlchemyError, HubError) as error:
+            raise busy("the database does not answer") from error
         return await _healthy(request)
 
     async def _refused(self, _: Request, error: HubError) -> Response:

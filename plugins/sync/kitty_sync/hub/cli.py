@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,10 +13,15 @@ import click
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command, group
+from kitty_host.inert import inert
 from kitty_host.report import note
 
 if TYPE_CHECKING:
+    from sqlalchemy import URL
+
     from kitty_sync.hub.accounts import Member
+    from kitty_sync.hub.backup import Copy
+    from kitty_sync.hub.carry import Tenant
     from kitty_sync.hub.store import Store
 
 hub = group("hub", help="Serve a team: take its events, keep each once, hand them out.")
@@ -23,8 +30,15 @@ token = group("token", help="See and end the sessions of a team.")
 hub.add_command(user)
 hub.add_command(token)
 
+_NEEDED = (
+    "alembic", "jinja2", "limits", "prometheus_client", "psycopg", "sqlalchemy", "starlette", "uvicorn", "websockets",
+)  # fmt: skip
+"""What the extra `hub` brings."""
 _database = click.option(
-    "--database", metavar="FILE", type=click.Path(path_type=Path), help="Where it keeps things; else in your state."
+    "--database",
+    metavar="FILE|postgresql://…",
+    envvar="KITTY_HUB_DATABASE",
+    help="Where it keeps things; else in KITTY_HUB_DATABASE, or in your state.",
 )
 
 
@@ -43,7 +57,7 @@ _database = click.option(
 )
 def serve(
     call: Invocation,
-    database: Path | None,
+    database: str | None,
     host: str,
     port: int,
     address: str,
@@ -53,33 +67,33 @@ def serve(
     drain: float,
 ) -> None:
     """Serve until Ctrl-C."""
-    path = _path(call, database)
+    url = _address(call, database)
     from kitty_sync.hub import board
     from kitty_sync.hub import serve as serving
+    from kitty_sync.hub.store import shown
 
     called = serving.public_address(address) if address else ""
     options = serving.Options(called, behind_proxy, log == "json", connections, drain)
 
     def listening(here: str) -> None:
-        payload = {"schema": "kitty.hub/1", "address": here, "database": str(path)}
-        call.show(payload, f"The hub is at {here}\nIt keeps what it is given in {path}\nCtrl-C ends it.")
+        payload = {"schema": "kitty.hub/1", "address": here, "database": shown(url)}
+        call.show(payload, f"The hub is at {here}\nIt keeps what it is given in {shown(url)}\nCtrl-C ends it.")
         if not call.plugins.implements(board.HOOK):
             note(f"{board.absent().message}; to have a board: {board.absent().hint}")
 
-    serving.serve(path, serving.listen(host, port), listening, options, call.plugins)
+    serving.serve(url, serving.listen(host, port), listening, options, call.plugins)
 
 
 @command("setup", group=hub)
 @click.argument("email")
 @click.option("--team", required=True, metavar="SLUG", help="The team, which is made with this owner.")
 @_database
-def setup(call: Invocation, email: str, team: str, database: Path | None) -> None:
+def setup(call: Invocation, email: str, team: str, database: str | None) -> None:
     """Make a first team and print tokens, without a browser.
 
     An owner of the team gets new tokens each time; a team of others is left alone.
     """
     store = _store(call, database)
-    import time
 
     from kitty_sync.hub import accounts, tokens
     from kitty_sync.hub.audit import by_command
@@ -101,7 +115,7 @@ def setup(call: Invocation, email: str, team: str, database: Path | None) -> Non
 @click.option("--team", metavar="SLUG", help="Of one team; else of all.")
 @click.option("--limit", default=1000, type=click.IntRange(1), metavar="N", help="The last ones; 1000, if not said.")
 @_database
-def audit(call: Invocation, team: str | None, limit: int, database: Path | None) -> None:
+def audit(call: Invocation, team: str | None, limit: int, database: str | None) -> None:
     """What was done to accounts, roles, tokens and sessions, and what was refused; the oldest first."""
     store = _store(call, database)
     from kitty_sync.hub import accounts
@@ -122,7 +136,7 @@ def audit(call: Invocation, team: str | None, limit: int, database: Path | None)
 @click.option("--team", required=True, metavar="SLUG", help="The team; it is made where it is new.")
 @click.option("--role", default="writer", type=click.Choice(["owner", "writer", "reader"]), help="writer, if not said.")
 @_database
-def add(call: Invocation, email: str, team: str, role: str, database: Path | None) -> None:
+def add(call: Invocation, email: str, team: str, role: str, database: str | None) -> None:
     """Put somebody into a team, or give another role there."""
     store = _store(call, database)
     from kitty_sync.hub import accounts
@@ -137,7 +151,7 @@ def add(call: Invocation, email: str, team: str, role: str, database: Path | Non
 @command("list", group=user)
 @click.option("--team", metavar="SLUG", help="Of one team; else of all.")
 @_database
-def users(call: Invocation, team: str | None, database: Path | None) -> None:
+def users(call: Invocation, team: str | None, database: str | None) -> None:
     """Who is in which team, as what."""
     store = _store(call, database)
     from kitty_sync.hub import accounts
@@ -154,10 +168,9 @@ def users(call: Invocation, team: str | None, database: Path | None) -> None:
 @click.argument("email")
 @click.option("--team", required=True, metavar="SLUG", help="Out of which team.")
 @_database
-def remove(call: Invocation, email: str, team: str, database: Path | None) -> None:
+def remove(call: Invocation, email: str, team: str, database: str | None) -> None:
     """Take somebody out of a team; what is signed in as this one there is over."""
     store = _store(call, database)
-    import time
 
     from kitty_sync.hub import accounts
     from kitty_sync.hub.audit import by_command
@@ -174,11 +187,9 @@ def remove(call: Invocation, email: str, team: str, database: Path | None) -> No
 @click.option("--team", metavar="SLUG", help="As a member of which team, where there are several.")
 @click.option("--deny", is_flag=True, help="Do not let it in.")
 @_database
-def approve(call: Invocation, email: str, user_code: str, team: str | None, deny: bool, database: Path | None) -> None:
+def approve(call: Invocation, email: str, user_code: str, team: str | None, deny: bool, database: str | None) -> None:
     """Let the device or the browser in that shows a code."""
     store = _store(call, database)
-    import time
-
     from kitty_sync.hub import accounts, device
     from kitty_sync.hub.audit import by_command
 
@@ -194,10 +205,9 @@ def approve(call: Invocation, email: str, user_code: str, team: str | None, deny
 @click.argument("email")
 @click.option("--team", metavar="SLUG", help="In which team, where there are several.")
 @_database
-def link(call: Invocation, email: str, team: str | None, database: Path | None) -> None:
+def link(call: Invocation, email: str, team: str | None, database: str | None) -> None:
     """Print a link that signs somebody in, once, within five minutes."""
     store = _store(call, database)
-    import time
 
     from kitty_sync.hub import accounts, signin
     from kitty_sync.hub.audit import by_command
@@ -212,10 +222,9 @@ def link(call: Invocation, email: str, team: str | None, database: Path | None) 
 @command("list", group=token)
 @click.option("--team", required=True, metavar="SLUG", help="Of which team.")
 @_database
-def sessions(call: Invocation, team: str, database: Path | None) -> None:
+def sessions(call: Invocation, team: str, database: str | None) -> None:
     """The sessions of a team, of programs and of browsers: who, since when, when it was last seen. No secrets."""
     store = _store(call, database)
-    import time
 
     from kitty_sync.hub import accounts, signin, tokens
 
@@ -233,10 +242,9 @@ def sessions(call: Invocation, team: str, database: Path | None) -> None:
 @command("revoke", group=token)
 @click.argument("session_id")
 @_database
-def revoke(call: Invocation, session_id: str, database: Path | None) -> None:
+def revoke(call: Invocation, session_id: str, database: str | None) -> None:
     """End a session, of a program or of a browser, at once."""
     store = _store(call, database)
-    import time
 
     from kitty_sync.hub import signin, tokens
     from kitty_sync.hub.audit import by_command
@@ -260,6 +268,96 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
+@command("aside", group=hub)
+@click.option("--team", required=True, metavar="SLUG", help="Whose.")
+@_database
+def aside(call: Invocation, team: str, database: str | None) -> None:
+    """Show the events of the released client that no model takes: kept, and handed to nobody."""
+    store = _store(call, database)
+    from kitty_sync.hub.released.aside import listed
+
+    with store.reading() as connection:
+        found = listed(connection, team)
+    lines = [f"{one['event_id']}  {one['event_type']}  {inert(one['reason'], prose=True)}" for one in found]
+    call.show(
+        {"schema": "kitty.hub.aside/1", "team": team, "events": found}, "\n".join(lines) or "Nothing is set aside."
+    )
+
+
+@command("backup", group=hub)
+@click.argument("file", type=click.Path(path_type=Path))
+@_database
+def backup(call: Invocation, file: Path, database: str | None) -> None:
+    """Copy the hub's file while it serves, and look at the copy."""
+    path = _file(call, database)
+    from kitty_sync.hub import backup as copies
+
+    _show_copy(call, copies.back_up(path, (call.directory / file).absolute(), _told("copied")))
+
+
+@command("restore", group=hub)
+@click.argument("file", type=click.Path(path_type=Path))
+@_database
+def restore(call: Invocation, file: Path, database: str | None) -> None:
+    """Make the hub's file of a copy. Everybody logs in again."""
+    path = _file(call, database)
+    from kitty_sync.hub import backup as copies
+
+    _show_copy(call, copies.restore((call.directory / file).absolute(), path, _told("copied")))
+
+
+def _show_copy(call: Invocation, copy: Copy) -> None:
+    payload = {"path": str(copy.path), "bytes": copy.size, "teams": copy.teams, "events": copy.events}
+    call.show({"schema": "kitty.hub.copy/1", **payload}, f"{copy.events} events of {copy.teams} teams in {copy.path}")
+
+
+@command("export", group=hub)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--team", required=True, metavar="SLUG", help="Whose events and members.")
+@_database
+def export(call: Invocation, file: Path, team: str, database: str | None) -> None:
+    """Write a team as lines of JSON, for another hub."""
+    store = _store(call, database)
+    from kitty_sync.hub import carry
+
+    target = (call.directory / file).absolute()
+    with store.reading() as connection:
+        tenant = carry.write(connection, team, target, _told("written"))
+    _show_tenant(call, tenant, target)
+
+
+@command("import", group=hub)
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@_database
+def import_(call: Invocation, file: Path, database: str | None) -> None:
+    """Take in a team that another hub has written."""
+    store = _store(call, database)
+    from kitty_sync.hub import carry
+
+    source = (call.directory / file).absolute()
+    with store.writing() as connection:
+        tenant = carry.take(connection, source, _told("taken in"))
+    _show_tenant(call, tenant, source)
+
+
+def _told(what: str) -> Callable[[int, int], None]:
+    """Says how far something is, every two seconds."""
+    last = time.monotonic()
+
+    def tell(done: int, of: int = 0) -> None:
+        nonlocal last
+        if time.monotonic() - last > 2:
+            last = time.monotonic()
+            note(f"{done} {f'of {of} pages' if of else 'rows'} {what}")
+
+    return tell
+
+
+def _show_tenant(call: Invocation, tenant: Tenant, path: Path) -> None:
+    payload = {"team": tenant.slug, "rows": tenant.rows, "digest": tenant.digest, "path": str(path)}
+    call.show({"schema": "kitty.hub.tenant/1", **payload}, f"{tenant.slug}: {tenant.rows} rows, {tenant.digest[:16]}")
+
+
 def _nobody(email: str, team: str | None, teams: list[str]) -> KittyError:
     if teams:
         return KittyError("TEAM_REQUIRED", f"{email} is in {', '.join(teams)}", "name one with --team", teams=teams)
@@ -267,24 +365,42 @@ def _nobody(email: str, team: str | None, teams: list[str]) -> KittyError:
     return KittyError("USER_UNKNOWN", f"{email} is not {where}", f"run: kitty hub user add {email} --team SLUG")
 
 
-def _store(call: Invocation, database: Path | None) -> Store:
-    path = _path(call, database)
+def _store(call: Invocation, database: str | None) -> Store:
+    url = _address(call, database)
     from kitty_sync.hub.store import Store
 
-    return Store(path)
+    return Store(url)
 
 
-def _path(call: Invocation, database: Path | None) -> Path:
-    """The database that is meant. Errors: `EXTRA_MISSING`."""
-    needed = ("jinja2", "limits", "prometheus_client", "sqlalchemy", "starlette", "uvicorn")
-    if any(find_spec(name) is None for name in needed):
+def _address(call: Invocation, database: str | None) -> URL:
+    """The database that is meant. Errors: `EXTRA_MISSING`, `HUB_DATABASE`."""
+    if any(
+        find_spec(name) is None
+        for name in (
+            "alembic",
+            "jinja2",
+            "limits",
+            "prometheus_client",
+            "psycopg",
+            "sqlalchemy",
+            "starlette",
+            "uvicorn",
+            "websockets",
+        )
+    ):
         raise KittyError(
             "EXTRA_MISSING",
             "kitty hub needs packages that are not installed",
             "run: pip install 'kitty-sync[hub]'",
         )
-    if database is not None:
-        return (call.directory / database).absolute()
-    from kitty_sync.hub.store import default_database
+    from kitty_sync.hub.store import address_of, default_database
 
-    return default_database()
+    return address_of(database or str(default_database()), call.directory)
+
+
+def _file(call: Invocation, database: str | None) -> Path:
+    """The file that is meant. Errors: `HUB_NOT_A_FILE`, and as `_address`."""
+    url = _address(call, database)
+    if url.drivername != "sqlite":
+        raise KittyError("HUB_NOT_A_FILE", "this hub keeps things in a PostgreSQL", "copy it with its tools: pg_dump")
+    return Path(str(url.database))

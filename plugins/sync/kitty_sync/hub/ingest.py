@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from attrs import field, frozen
 from spec_kitty_events import normalize_event_id
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, text
 
 from kitty_sync.hub.accounts import Member
 from kitty_sync.hub.error import HubError
@@ -72,12 +73,17 @@ def judge(body: Mapping[str, Any], who: Member) -> list[Candidate | Result]:
     return [_judged(record) for record in records]
 
 
-def store(database: Connection, team_id: str, judged: Sequence[Candidate | Result], now: float) -> list[Result]:
-    """Keep what is new, and say of each event what became of it; it is true when the transaction is committed.
+def add(
+    database: Connection, team_id: str, judged: Sequence[Candidate | Result], now: float
+) -> tuple[list[Result], int]:
+    """Keep what is new, and say of each event what became of it, and where the team's events end; it is true after the commit.
 
-    Nobody else may add events of the team meanwhile, which a transaction of `Store.writing` sees to.
+    For a transaction of `Store.adding`. The team's row is locked before anything else is looked at, so that nobody adds to it meanwhile
+    and the order of numbers is the order of commits.
     """
-    known = _known(database, team_id, [one for one in judged if isinstance(one, Candidate)])
+    by_hand = _HANDS[database.dialect.name]
+    last = by_hand.lock(database, team_id)
+    known = by_hand.known(database, team_id, [one for one in judged if isinstance(one, Candidate)])
     new: list[Candidate] = []
     results = []
     for one in judged:
@@ -93,8 +99,9 @@ def store(database: Connection, team_id: str, judged: Sequence[Candidate | Resul
             message = f"it is known with another content: {known[one.key]}"
             results.append(Result(one.sent_id, CONFLICT, code="EVENT_ID_CONFLICT", message=message))
     if new:
-        _insert(database, team_id, new, now)
-    return results
+        received_at = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds")
+        by_hand.insert(database, team_id, last, new, received_at)
+    return results, last + len(new)
 
 
 def last_position(database: Connection, team_id: str) -> int:
@@ -152,7 +159,7 @@ def _judged(record: Any) -> Candidate | Result:
 def _wrong(record: Mapping[str, Any], event: Mapping[str, Any]) -> str | None:
     for key in _TEXTS:
         value = record.get(key)
-        if not isinstance(value, str) or len(value) > _LONGEST or not _is_unicode(value):
+        if not isinstance(value, str) or len(value) > _LONGEST or not _is_kept(value):
             return f"{key}: it is no text of {_LONGEST} characters at most"
     unknown = sorted(set(record) - {"event", *_TEXTS, *_CLAIMS})
     if unknown:
@@ -162,46 +169,95 @@ def _wrong(record: Mapping[str, Any], event: Mapping[str, Any]) -> str | None:
     return refusal(event)
 
 
-def _is_unicode(value: str) -> bool:
+def _is_kept(value: str) -> bool:
+    """Whether both databases take it as it is."""
     try:
-        value.encode()
+        return b"\0" not in value.encode()
     except UnicodeEncodeError:
         return False
-    return True
 
 
-def _known(database: Connection, team_id: str, candidates: Sequence[Candidate]) -> dict[tuple[str, str], str]:
-    """The digests of those that are stored."""
-    ids = sorted({one.event_id for one in candidates})
-    rows = database.execute(_DIGESTS, {"team": team_id, "ids": ids}) if ids else ()
-    return {(project, event_id): digest for project, event_id, digest in rows}
+# The two statements that carry the load, by hand for each database
 
 
-def _insert(database: Connection, team_id: str, new: Sequence[Candidate], now: float) -> None:
-    last: int = database.execute(_NUMBERS, {"team": team_id, "count": len(new)}).scalar_one()
-    received_at = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds")
-    rows = [
-        {
-            "team": team_id,
-            "seq": seq,
-            "project": one.project,
-            "event_id": one.event_id,
-            "digest": one.digest,
-            "mission_id": one.mission_id,
-            "mission_slug": one.mission_slug,
-            "received_at": received_at,
-            "record": one.record,
-        }
-        for seq, one in enumerate(new, last - len(new) + 1)
-    ]
-    database.execute(_EVENTS, rows)
+class _Sqlite:
+    """One writes at a time; the driver runs one statement for many rows."""
+
+    @staticmethod
+    def lock(database: Connection, team_id: str) -> int:
+        """The number of the last event of the team; nobody else counts on meanwhile."""
+        return last_position(database, team_id)
+
+    @staticmethod
+    def known(database: Connection, team_id: str, candidates: Sequence[Candidate]) -> dict[tuple[str, str], str]:
+        """The digests of those that are stored. Project by project: without it the index leads to all of the team."""
+        ids = defaultdict(list)
+        for one in candidates:
+            ids[one.project].append(one.event_id)
+        found = {}
+        for project, wanted in ids.items():
+            marks = ",".join("?" * len(wanted))
+            query = f"SELECT event_id, digest FROM events WHERE team_id = ? AND project = ? AND event_id IN ({marks})"
+            rows = database.exec_driver_sql(query, (team_id, project, *wanted))
+            found.update({(project, event_id): digest for event_id, digest in rows})
+        return found
+
+    @staticmethod
+    def insert(database: Connection, team_id: str, last: int, new: Sequence[Candidate], received_at: str) -> None:
+        """Add them behind the last one."""
+        rows = [
+            (
+                team_id,
+                seq,
+                one.project,
+                one.event_id,
+                one.digest,
+                one.mission_id,
+                one.mission_slug,
+                received_at,
+                one.record,
+            )
+            for seq, one in enumerate(new, last + 1)
+        ]
+        database.exec_driver_sql(f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        database.exec_driver_sql("UPDATE teams SET last_seq = ? WHERE id = ?", (last + len(new), team_id))
 
 
-_NUMBERS = text("UPDATE teams SET last_seq = last_seq + :count WHERE id = :team RETURNING last_seq")
-_DIGESTS = text("SELECT project, event_id, digest FROM events WHERE team_id = :team AND event_id IN :ids").bindparams(
-    bindparam("ids", expanding=True)
-)
-_EVENTS = text(
-    "INSERT INTO events (team_id, seq, project, event_id, digest, mission_id, mission_slug, received_at, record)"
-    " VALUES (:team, :seq, :project, :event_id, :digest, :mission_id, :mission_slug, :received_at, :record)"
-)
+class _Postgresql:
+    """Many write; each statement takes whole columns."""
+
+    @staticmethod
+    def lock(database: Connection, team_id: str) -> int:
+        """The same. A login, which only needs the team to be there, does not wait for this."""
+        query = "SELECT last_seq FROM teams WHERE id = %s FOR NO KEY UPDATE"
+        last: int = database.exec_driver_sql(query, (team_id,)).scalar_one()
+        return last
+
+    @staticmethod
+    def known(database: Connection, team_id: str, candidates: Sequence[Candidate]) -> dict[tuple[str, str], str]:
+        """The same. LIMIT keeps the planner from reading the whole team, whatever it believes of the table."""
+        columns = ([one.project for one in candidates], [one.event_id for one in candidates])
+        query = (
+            "SELECT sent.project, sent.event_id, known.digest FROM unnest(%s::text[], %s::text[]) AS sent (project, event_id)"
+            " CROSS JOIN LATERAL (SELECT digest FROM events"
+            " WHERE team_id = %s AND project = sent.project AND event_id = sent.event_id LIMIT 1) AS known"
+        )
+        rows = database.exec_driver_sql(query, (*columns, team_id)) if candidates else ()
+        return {(project, event_id): digest for project, event_id, digest in rows}
+
+    @staticmethod
+    def insert(database: Connection, team_id: str, last: int, new: Sequence[Candidate], received_at: str) -> None:
+        """The same."""
+        columns = [[getattr(one, name) for one in new] for name in _SENT]
+        marks = ", ".join(["%s::text[]"] * len(_SENT))
+        query = (
+            f"INSERT INTO events ({_COLUMNS}) SELECT %s, %s + place, project, event_id, digest, mission_id, mission_slug, %s, record"
+            f" FROM unnest({marks}) WITH ORDINALITY AS sent ({', '.join(_SENT)}, place)"
+        )
+        database.exec_driver_sql(query, (team_id, last, received_at, *columns))
+        database.exec_driver_sql("UPDATE teams SET last_seq = %s WHERE id = %s", (last + len(new), team_id))
+
+
+_COLUMNS = "team_id, seq, project, event_id, digest, mission_id, mission_slug, received_at, record"
+_SENT = ("project", "event_id", "digest", "mission_id", "mission_slug", "record")
+_HANDS: dict[str, type[_Sqlite] | type[_Postgresql]] = {"sqlite": _Sqlite, "postgresql": _Postgresql}

@@ -59,7 +59,8 @@ def routes(hub: Hub) -> list[Route]:
         answer = await hub.write(partial(way, by=by_request(request)), said[name])
         if not isinstance(answer, tokens.Pair):
             return _error(answer or "invalid_grant")
-        rest = {"token_type": "Bearer", "expires_in": tokens.ACCESS_SECONDS, "scope": _SCOPE}
+        times = {"expires_in": tokens.ACCESS_SECONDS, "refresh_token_expires_in": tokens.REFRESH_SECONDS}
+        rest = {"token_type": "Bearer", **times, "scope": _SCOPE}
         return JSONResponse({**asdict(answer), **rest}, headers=_SECRET)
 
     async def revoke(request: Request) -> Response:

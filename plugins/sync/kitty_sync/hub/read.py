@@ -9,6 +9,7 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
+from functools import cached_property
 
 from attrs import frozen
 from sqlalchemy import Connection, text
@@ -24,7 +25,7 @@ LATEST = "latest"
 """In place of a cursor, for a stream: what comes from now on."""
 
 
-@frozen
+@frozen(slots=False)
 class Page:
     """Some events, and where the next ones are."""
 
@@ -32,6 +33,12 @@ class Page:
     """Position and JSON of each."""
     position: int
     more: bool
+
+    @cached_property
+    def told(self) -> bytes:
+        """The same as server-sent events."""
+        events = (f"id: {cursor_of(position)}\nevent: event\ndata: {record}\n\n" for position, record in self.records)
+        return "".join(events).encode()
 
 
 def cursor_of(position: int) -> str:

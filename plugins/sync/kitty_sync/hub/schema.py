@@ -146,3 +146,45 @@ settings = Table(
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+# What lets a websocket in, once.
+passes = Table(
+    "passes",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("session_id", ForeignKey("sessions.id"), nullable=False),
+    Column("expires_at", Float, nullable=False),
+)
+
+# Events of the released client that no model takes.
+set_aside = Table(
+    "set_aside",
+    metadata,
+    Column("team_id", ForeignKey("teams.id"), primary_key=True),
+    Column("project", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("event_type", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("received_at", Float, nullable=False),
+    Column("record", Text, nullable=False),
+)
+
+# Bodies of artefacts, as the released client sends them.
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("team_id", ForeignKey("teams.id"), primary_key=True),
+    # SHA-256 of the four that follow the hash: together they can be longer than what an index takes.
+    Column("place", Text, primary_key=True),
+    Column("hash", Text, primary_key=True),
+    Column("project", Text, nullable=False),
+    Column("mission_slug", Text, nullable=False),
+    Column("target_branch", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("mission_type", Text, nullable=False),
+    Column("manifest_version", Text, nullable=False),
+    Column("received_at", Float, nullable=False),
+    # As a string of JSON: a PostgreSQL does not take every text as it is.
+    Column("content", Text, nullable=False),
+)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import h11
 import uvicorn
 from attrs import frozen
+from sqlalchemy import URL
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kitty_host.api import KittyError
@@ -36,6 +37,8 @@ _LARGEST_HEAD = 16 * 1024
 """Bytes of it."""
 _OTHER_FILES = 256
 """Open files of a hub that are no connections."""
+_LARGEST_MESSAGE = 512 * 1024
+"""Bytes of a message of a websocket. None is compressed, so that none is a bomb."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -52,7 +55,8 @@ def listen(host: str, port: int) -> socket.socket:
             "leave --host out, and put a proxy that speaks TLS in front",
         )
     family = socket.AF_INET6 if place.version == 6 else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Said by its name: only then does asyncio send the rest of an answer before the first part was acknowledged, 40 ms later.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((str(place), port))
@@ -80,7 +84,7 @@ class Options:
 
 
 def serve(
-    database: Path,
+    database: URL,
     listener: socket.socket,
     listening: Callable[[str], None],
     options: Options | None = None,
@@ -93,8 +97,7 @@ def serve(
     options = options or Options()
     address = public_address(options.address) if options.address else _address(listener)
     _allow_files(options.connections)
-    beside = database.with_name(f"{database.name}.lock")
-    with listener, lock(beside, wait_seconds=0, purpose=f"the hub's database {database}", sign=True):
+    with listener, _alone(database):
         store = Store(database)
         try:
             with store.writing() as connection:
@@ -104,6 +107,14 @@ def serve(
             asyncio.run(server.serve([listener]))
         finally:
             store.close()
+
+
+def _alone(database: URL) -> contextlib.AbstractContextManager[object]:
+    """A file has one hub at a time: one process has all the bells, and commits for all who write."""
+    if database.drivername != "sqlite":
+        return contextlib.nullcontext()
+    file = Path(str(database.database))
+    return lock(file.with_name(f"{file.name}.lock"), wait_seconds=0, purpose=f"the hub's database {file}", sign=True)
 
 
 def public_address(text: str) -> str:
@@ -144,7 +155,9 @@ def _config(hub: Hub, options: Options) -> uvicorn.Config:
     return uvicorn.Config(
         hub.application(),
         http=_Connection,
-        ws="none",
+        ws="auto",
+        ws_max_size=_LARGEST_MESSAGE,
+        ws_per_message_deflate=False,
         lifespan="off",
         access_log=False,
         log_config=log.configuration(options.log_json),
@@ -215,8 +228,13 @@ class _Server(uvicorn.Server):
         hub.crowded = lambda: len(self.server_state.connections) > options.connections
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._hub.live.begin(self._hub.store)
         await super().startup(sockets)
         self._started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        self._hub.live.close()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

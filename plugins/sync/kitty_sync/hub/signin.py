@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from kitty_sync.hub import device, tokens
 from kitty_sync.hub.accounts import Member, email_of, member
@@ -156,9 +157,13 @@ def take_code(database: Connection, device_code: str, by: By, now: float) -> tup
 
 def tell_address(database: Connection, address: str) -> None:
     """Let commands on the same database know what the hub calls itself."""
-    known = settings.c.name == "address"
-    if not database.execute(update(settings).where(known).values(value=address)).rowcount:
-        database.execute(insert(settings).values(name="address", value=address))
+    known = update(settings).where(settings.c.name == "address").values(value=address)
+    if not database.execute(known).rowcount:
+        try:
+            with database.begin_nested():
+                database.execute(insert(settings).values(name="address", value=address))
+        except IntegrityError:  # another process of the same hub began at the same time
+            database.execute(known)
 
 
 def told_address(database: Connection) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 from attrs import frozen
@@ -67,6 +68,23 @@ def holder(database: Connection, token: str, now: float) -> Member | None:
     )
     row = database.execute(query).first()
     return member(database, *row) if row else None
+
+
+def held(database: Connection, team_id: str, digests: Collection[str], now: float) -> set[str]:
+    """Which of these are digests of access tokens of members of a team, that are not over."""
+    query = (
+        select(tokens.c.digest)
+        .join_from(tokens, sessions)
+        .join(members, (members.c.user_id == sessions.c.user_id) & (members.c.team_id == sessions.c.team_id))
+        .where(
+            tokens.c.digest.in_(digests),
+            tokens.c.kind == "access",
+            tokens.c.expires_at > now,
+            sessions.c.revoked_at.is_(None),
+            sessions.c.team_id == team_id,
+        )
+    )
+    return set(database.scalars(query))
 
 
 def rotate(database: Connection, token: str, now: float, by: By = SOMEBODY) -> Pair | None:

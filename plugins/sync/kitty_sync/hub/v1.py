@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import asdict
 from starlette.concurrency import run_in_threadpool
@@ -12,18 +12,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from kitty_sync.hub import bodies, ingest, read, tokens
+from kitty_sync.hub import bodies, ingest, read
 from kitty_sync.hub.accounts import Member
 from kitty_sync.hub.error import HubError
+from kitty_sync.hub.live import Looks, Place
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from kitty_sync.hub.app import Hub
 
 
 def routes(hub: Hub) -> list[Route]:
     """These calls, of one hub."""
+    looks = Looks(hub.read, hub.clock)
 
     async def me(request: Request) -> Response:
         """Who asks."""
@@ -37,8 +37,7 @@ def routes(hub: Hub) -> list[Route]:
         body = await bodies.sent(request)
         encoding = request.headers.get("content-encoding", "").strip().lower()
         judged = await run_in_threadpool(_judged, body, encoding, who)
-        results, last = await hub.write(_stored, who.team_id, judged)
-        hub.live.ring(who.team_id)
+        results, last = await hub.add(who.team_id, judged)
         hub.metrics.took(one.status for one in results)
         return JSONResponse({"results": [asdict(one) for one in results], "cursor": read.cursor_of(last)})
 
@@ -49,8 +48,8 @@ def routes(hub: Hub) -> list[Route]:
         ask = partial(
             read.page,
             after=read.position_of(query.get("after", "")),
-            project=query.get("project", ""),
-            mission=query.get("mission", ""),
+            project=_name(query.get("project", "")),
+            mission=_name(query.get("mission", "")),
             limit=_limit(query.get("limit", "")),
         )
         page = await hub.read(ask, who.team_id)
@@ -68,7 +67,11 @@ def routes(hub: Hub) -> list[Route]:
             after = await hub.read(ingest.last_position, who.team_id)
         else:
             after = read.position_of(said)
-        look = _look(hub, request, who, query.get("project", ""))
+        token, project = bodies.bearer(request), _name(query.get("project", ""))
+
+        def look(position: int) -> Awaitable[read.Page | None]:
+            return looks.look(Place(who.team_id, project, position), token)
+
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         told = hub.live.stream(who.team_id, after, look)
         return StreamingResponse(told, media_type="text/event-stream", headers=headers)
@@ -81,30 +84,8 @@ def routes(hub: Hub) -> list[Route]:
     ]
 
 
-def _look(hub: Hub, request: Request, who: Member, project: str) -> Any:
-    """What comes after a position; None for who may not listen any more."""
-    token = bodies.bearer(request)
-
-    def next_page(database: Connection, position: int) -> read.Page | None:
-        now = tokens.holder(database, token, hub.clock())
-        if now is None or now.team_id != who.team_id:
-            return None
-        return read.page(database, who.team_id, position, project=project)
-
-    def look(position: int) -> Awaitable[read.Page | None]:
-        return hub.read(next_page, position)
-
-    return look
-
-
 def _judged(body: bytes, encoding: str, who: Member) -> list[ingest.Candidate | ingest.Result]:
     return ingest.judge(bodies.parsed(bodies.inflated(body, encoding)), who)
-
-
-def _stored(
-    database: Connection, team_id: str, judged: list[ingest.Candidate | ingest.Result], now: float
-) -> tuple[list[ingest.Result], int]:
-    return ingest.store(database, team_id, judged, now), ingest.last_position(database, team_id)
 
 
 def _limit(text: str) -> int:
@@ -113,3 +94,11 @@ def _limit(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= read.MOST):
         raise HubError("QUERY_INVALID", 400, f"limit is no number from 1 to {read.MOST}", "leave it out")
     return int(text)
+
+
+def _name(text: str) -> str:
+    if "\0" in text:
+        raise HubError(
+            "QUERY_INVALID", 400, "nothing has a name with NUL in it", "see the table of calls in docs/hub.md"
+        )
+    return text

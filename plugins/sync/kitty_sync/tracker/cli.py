@@ -14,8 +14,9 @@ from kitty_sync.switch import require_enabled
 if TYPE_CHECKING:  # nothing here may load SQLite before it is known that sync is enabled
     from kitty_host.packages import Package
     from kitty_host.state import State
-    from kitty_sync.tracker.engine import Direction, Exchange, Outcome
+    from kitty_sync.tracker.engine import Direction, Exchange
     from kitty_sync.tracker.links import Links
+    from kitty_sync.tracker.outcome import Outcome
     from kitty_sync.tracker.settings import Settings
 
 SCHEMA = "kitty.tracker/1"
@@ -132,22 +133,24 @@ def _exchange(
     call: Invocation, state: State, settings: Settings, links: Links, direction: Direction, taken: dict[str, Any]
 ) -> Exchange:
     from kitty_sync.settings import project_of
+    from kitty_sync.tracker.asking import Asking
     from kitty_sync.tracker.connectors import connect
     from kitty_sync.tracker.engine import Exchange
+    from kitty_sync.tracker.matching import Matching
+    from kitty_sync.tracker.outcome import Outcome
 
     def transport(issuer: str) -> Any:
         return call.plugins.required("kitty_transport", issuer=issuer)
 
-    return Exchange(
-        tracker=connect(settings.provider, settings.workspace, call.repo.root, transport),
-        links=links,
-        state=state,
-        project=project_of(call.repo),
-        policies=settings.policies,
-        retry=settings.retry,
-        direction=direction,
-        taken=taken,
+    tracker = connect(settings.provider, settings.workspace, call.repo.root, transport)
+    matching = Matching(
+        Asking(tracker, links, settings.retry),
+        project_of(call.repo),
+        state.mission.mission_id,
+        may_create=direction != "pull",
+        outcome=Outcome(),
     )
+    return Exchange(matching, state, settings.policies, direction, taken)
 
 
 def _forget_gone(links: Links, packages: tuple[Package, ...], recreate: bool) -> None:

@@ -35,16 +35,21 @@ ROOMS = ("", "events", "who", "history")
 class Boards:
     """A hub with a board, and people who look at it."""
 
-    def __init__(self, hub: HubProcess) -> None:
+    def __init__(self, hub: HubProcess, number: int) -> None:
         self.hub = hub
+        self.number = number
         self._tokens: dict[str, str] = {}
         self._cookies: dict[str, httpx.Cookies] = {}
 
     def join(self, email: str, team: str = "team", role: str = "writer") -> None:
         """Somebody who may add events, if the role lets them."""
-        self.hub.add_user(email, team, role)
+        self.hub.add_user(email, self.called(team), role)
         self._cookies.pop(email, None)
-        self._tokens[email] = self.hub.login(email, "--team", team)["access_token"]
+        self._tokens[email] = self.hub.login(email, "--team", self.called(team))["access_token"]
+
+    def called(self, team: str) -> str:
+        """A team of this test's own."""
+        return f"{team}-{self.number}"
 
     def add(self, number: int, email: str = "ada@example.org", slug: str = "demo", **more: Any) -> None:
         """Store an event."""
@@ -64,7 +69,7 @@ class Boards:
             yield client
 
     def _sign_in(self, client: httpx.Client, email: str, team: str) -> httpx.Cookies:
-        link = self.hub.run("user", "link", email, "--team", team)["url"]
+        link = self.hub.run("user", "link", email, "--team", self.called(team))["url"]
         token = {"token": urlsplit(link).query.partition("=")[2]}
         taken = client.post("/signin/link", data=token, headers={"Origin": self.hub.address})
         assert taken.status_code == 303, taken.text
@@ -72,8 +77,8 @@ class Boards:
 
 
 @pytest.fixture(scope="module")
-def boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boards]:
-    """One for all tests of this module: ada may write and rita read in `team`, mallory in another."""
+def drawing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    """A hub for all tests of this module."""
     from kitty_host.testing import isolate
 
     place = tmp_path_factory.mktemp("boards")
@@ -86,25 +91,27 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boards]:
         (info / "entry_points.txt").write_text("[kitty]\npainter = painter_plugin\n")
         patch.setenv("PYTHONPATH", str(place / "site"))
         patch.setenv("KITTY_PLUGINS", "sync,painter")
-        found = Boards(HubProcess(place / "hub"))
-        found.join("ada@example.org")
-        found.join("rita@example.org", role="reader")
-        found.join("mallory@example.org", "others")
-        found.add(1)
-        found.add(2, slug="gone", payload={**record(2)["event"]["payload"], "to_lane": "canceled"})
-        found.add(3, slug="web", project=OTHER, project_slug="web")
-        found.add(4, "mallory@example.org", "theirs")
-        found.join("nina@example.org", "news")
-        found.join("otto@example.org", "elsewhere")
+        found = HubProcess(place / "hub")
         yield found
-        found.hub.stop()
+        found.stop()
 
 
 @pytest.fixture
-def nina(boards: Boards) -> Iterator[httpx.Client]:
-    """In a team of her own, to which things happen."""
-    with boards.browser("nina@example.org", "news") as client:
-        yield client
+def boards(drawing: HubProcess) -> Boards:
+    """Of this test alone: ada may write and rita read in `team`, mallory in another."""
+    _made.append("")
+    found = Boards(drawing, len(_made))
+    found.join("ada@example.org")
+    found.join("rita@example.org", role="reader")
+    found.join("mallory@example.org", "others")
+    found.add(1)
+    found.add(2, slug="gone", payload={**record(2)["event"]["payload"], "to_lane": "canceled"})
+    found.add(3, slug="web", project=OTHER, project_slug="web")
+    found.add(4, "mallory@example.org", "theirs")
+    return found
+
+
+_made: list[str] = []
 
 
 @pytest.fixture
@@ -250,38 +257,39 @@ def lines(answer: httpx.Response) -> Iterator[str]:
     return (line for line in answer.iter_lines() if line)
 
 
-def test_a_stream_tells_of_each_change_and_not_of_what_was(boards: Boards, nina: httpx.Client) -> None:
-    with nina.stream("GET", "/board/events") as answer:
+def test_a_stream_tells_of_each_change_and_not_of_what_was(boards: Boards, ada: httpx.Client) -> None:
+    with ada.stream("GET", "/board/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert {name: answer.headers[name] for name in SAFE} == SAFE
         said = lines(answer)
         assert next(said) == "retry: 1000"
-        before = missions(nina)
+        before = missions(ada)
         for number in (10, 11):
-            boards.add(number, "nina@example.org", slug=f"new-{number}")
+            boards.add(number, slug=f"new-{number}")
             assert next(said) == "event: changed"
             assert next(said).startswith("data: ")
-            assert len(missions(nina)) == len(before) + number - 9
+            assert len(missions(ada)) == len(before) + number - 9
 
 
-def test_a_stream_of_another_team_is_not_told(boards: Boards, nina: httpx.Client) -> None:
-    with boards.browser("otto@example.org", "elsewhere") as other, other.stream("GET", "/board/events") as theirs:
+def test_a_stream_of_another_team_is_not_told(boards: Boards, ada: httpx.Client) -> None:
+    with boards.browser("mallory@example.org", "others") as other, other.stream("GET", "/board/events") as theirs:
         said = lines(theirs)
         next(said)
-        with nina.stream("GET", "/board/events") as mine:
+        with ada.stream("GET", "/board/events") as mine:
             heard = lines(mine)
             next(heard)
-            boards.add(20, "nina@example.org", "ours")
+            boards.add(20, slug="ours")
             assert next(heard) == "event: changed"
-        boards.add(21, "otto@example.org", "theirs-too")
+            position = next(heard)
+        boards.add(21, "mallory@example.org", "theirs-too")
         assert next(said) == "event: changed"
-        assert next(said) == "data: 1", "it is the first"
+        assert next(said) == "data: 2" != position
 
 
 @pytest.mark.parametrize("how", ["signs out", "is removed"])
 def test_the_stream_of_who_may_look_no_longer_ends_and_tells_nothing(boards: Boards, how: str) -> None:
-    boards.join("leaver@example.org", "leavers")
-    with boards.browser("leaver@example.org", "leavers") as client, client.stream("GET", "/board/events") as answer:
+    boards.join("leaver@example.org")
+    with boards.browser("leaver@example.org") as client, client.stream("GET", "/board/events") as answer:
         said = lines(answer)
         assert next(said) == "retry: 1000"
         if how == "signs out":
@@ -290,9 +298,8 @@ def test_the_stream_of_who_may_look_no_longer_ends_and_tells_nothing(boards: Boa
             gone = client.post("/signout", data={"form_secret": secret[1]}, headers={"Origin": boards.hub.address})
             assert gone.status_code == 303
         else:
-            boards.hub.run("user", "remove", "leaver@example.org", "--team", "leavers")
-        boards.join("stayer@example.org", "leavers")
-        boards.add(30 if how == "signs out" else 31, "stayer@example.org", f"late-{how[:2]}")
+            boards.hub.run("user", "remove", "leaver@example.org", "--team", boards.called("team"))
+        boards.add(30 if how == "signs out" else 31, slug=f"late-{how[:2]}")
         assert next(said, "") == ""
 
 
@@ -312,7 +319,7 @@ def test_a_hub_where_nothing_draws_a_board_says_so(isolated: Path, monkeypatch: 
     monkeypatch.setenv("KITTY_PLUGINS", "sync")
     hub = HubProcess(isolated / "hub")
     try:
-        with Boards(hub).browser() as client:
+        with Boards(hub, 0).browser() as client:
             front = client.get("/")
             assert front.status_code == 200
             assert "nothing installed draws a board" in front.text

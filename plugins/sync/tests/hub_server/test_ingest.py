@@ -8,10 +8,13 @@ import json
 import os
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from ..hub import PROJECT, record
@@ -119,6 +122,7 @@ WRONG = [
     record(1) | {"mission_id": None},
     record(1) | {"mission_slug": "x" * 257},
     record(1) | {"mission_slug": "\ud800"},
+    record(1) | {"mission_id": "a\0b"},
     record(1) | {"event": [1]},
     [],
     None,
@@ -217,9 +221,7 @@ def test_who_has_no_token_a_wrong_one_or_one_that_is_over_is_told_to_log_in(team
     said, over = team.login(), team.login().access_token
     team.hub.form("/oauth/revoke", token=said.access_token)
     digest = hashlib.sha256(over.encode()).hexdigest()
-    with sqlite3.connect(team.hub.database) as database:
-        assert database.execute("UPDATE tokens SET expires_at = 0 WHERE digest = ?", (digest,)).rowcount == 1
-    database.close()
+    assert team.hub.execute("UPDATE tokens SET expires_at = 0 WHERE digest = ? RETURNING 1", digest) == [(1,)]
     for token in ("", "kha_x", over, said.access_token, said.refresh_token, "x" * 5000):
         with team.bearer(token) as one:
             answers = [one.get(path) for path in ("/v1/me", "/v1/events", "/v1/events/stream")]
@@ -299,18 +301,28 @@ def test_a_call_that_there_is_not_is_answered_in_the_same_way(writer: httpx.Clie
         assert (answer.status_code, answer.json()["code"]) == (status, "CALL_UNKNOWN")
 
 
+@contextmanager
+def held(team: Team) -> Iterator[None]:
+    """Somebody else has what whoever writes needs: the file, or the team's row."""
+    if isinstance(team.hub.database, Path):
+        other = sqlite3.connect(team.hub.database, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+        other.close()
+    else:
+        with psycopg.connect(team.hub.database) as connection:
+            connection.execute("SELECT 1 FROM teams WHERE slug = %s FOR UPDATE", (team.slug,))
+            yield
+
+
 @pytest.mark.slow
 def test_while_somebody_else_has_the_database_one_is_told_to_come_again(team: Team, writer: httpx.Client) -> None:
     """And who only reads waits for nobody."""
     send(writer, record(1))
-    other = sqlite3.connect(team.hub.database, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
+    with held(team):
         answer = writer.post("/v1/events", json={"events": [record(2)]})
         assert (answer.status_code, answer.json()["code"]) == (503, "HUB_BUSY")
         assert answer.headers["Retry-After"] == "1"
         assert len(writer.get("/v1/events").json()["events"]) == 1
-    finally:
-        other.execute("ROLLBACK")
-        other.close()
     assert send(writer, record(2)) == [STORED]

@@ -100,6 +100,7 @@ def test_a_device_is_let_in_from_beginning_to_end(hub: HubProcess) -> None:
             "token_type",
             "session_id",
             "expires_in",
+            "refresh_token_expires_in",
             "scope",
         }
         me = client.get("/v1/me", headers={"Authorization": f"Bearer {said['access_token']}"}).json()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -79,7 +78,7 @@ def test_a_page_is_not_much_larger_than_a_batch(writer: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    [{"after": "x"}, {"after": "MTo"}, {"after": "5"}, {"after": "é"}]
+    [{"after": "x"}, {"after": "MTo"}, {"after": "5"}, {"after": "é"}, {"project": "\0"}, {"mission": "\0"}]
     + [{"limit": one} for one in ("0", "-1", "1001", "x", "²")],
     ids=str,
 )
@@ -244,9 +243,7 @@ def revoked(team: Team, pair: Pair) -> None:
 
 
 def ran_out(team: Team, pair: Pair) -> None:
-    with sqlite3.connect(team.hub.database) as database:
-        database.execute("UPDATE tokens SET expires_at = 0 WHERE digest = ?", (digest_of(pair.access_token),))
-    database.close()
+    team.hub.execute("UPDATE tokens SET expires_at = 0 WHERE digest = ?", digest_of(pair.access_token))
 
 
 @pytest.mark.parametrize("how", [revoked, ran_out], ids=lambda one: one.__name__)

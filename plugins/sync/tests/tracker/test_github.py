@@ -13,10 +13,13 @@ from kitty_host.plugins import Plugins
 from kitty_host.repo import Repo
 from kitty_host.state import State
 from kitty_sync.retry import Policy
+from kitty_sync.tracker.asking import Asking
 from kitty_sync.tracker.connectors import connect
 from kitty_sync.tracker.engine import Exchange
 from kitty_sync.tracker.failure import TrackerSyncFailed
 from kitty_sync.tracker.links import Links
+from kitty_sync.tracker.matching import Matching
+from kitty_sync.tracker.outcome import Outcome
 from kitty_sync.tracker.settings import Settings
 
 from ..clock import Clock
@@ -27,17 +30,18 @@ def exchange(bound: Bound, clock: Clock) -> Exchange:
     """What the command makes, with another clock and waits that are as long as they may be."""
     repo = Repo.find(bound.project.root)
     plugins = Plugins.discover()
-    return Exchange(
-        tracker=connect(
-            "github", "cats/shop", repo.root, lambda issuer: plugins.required("kitty_transport", issuer=issuer)
-        ),
-        links=Links(repo.state, "github", "cats/shop", bound.mission.mission_id),
-        state=State.load(bound.mission),
-        project="6f1d6c0e-1f2e-4d0c-9a55-3a8f3f1c2b7d",
-        policies=Settings().policies,
-        retry=Policy(clock=clock, chance=lambda low, high: high),
-        direction="push",
+    tracker = connect(
+        "github", "cats/shop", repo.root, lambda issuer: plugins.required("kitty_transport", issuer=issuer)
     )
+    links = Links(repo.state, "github", "cats/shop", bound.mission.mission_id)
+    matching = Matching(
+        Asking(tracker, links, Policy(clock=clock, chance=lambda low, high: high)),
+        "6f1d6c0e-1f2e-4d0c-9a55-3a8f3f1c2b7d",
+        bound.mission.mission_id,
+        may_create=True,
+        outcome=Outcome(),
+    )
+    return Exchange(matching, State.load(bound.mission), Settings().policies, "push")
 
 
 def test_failure_for_ever_is_six_requests_and_the_whole_history(on_github: Bound) -> None:
