@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
@@ -279,7 +278,8 @@ def looker(browser: Browser, hub: HubProcess) -> Iterator[Page]:
     context.close()
     assert asked, "the listener listens"
     assert [one for one in asked if not one.startswith((f"{hub.address}/", "data:"))] == []
-    assert complaints == []
+    # A browser says by itself that it was told who is signed out; whether that is so is each test's affair.
+    assert [one for one in complaints if "401 (Unauthorized)" not in one] == []
 
 
 Add = Callable[..., None]
@@ -350,8 +350,6 @@ def test_a_browser_that_is_signed_out_is_shown_nothing(looker: Page, hub: HubPro
     add(from_lane="claimed", to_lane="in_progress", reason="secret")
     expect(looker.locator("#live")).to_have_text("not connected")
     assert "secret" not in looker.content()
-    with contextlib.suppress(Exception):
-        looker.unroute_all()
     looker.goto(f"{hub.address}/board/who")
     looker.wait_for_url("**/signin?next=*")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from kitty_host.ledger.event import decode, ulid
 from kitty_host.ledger.machine import LANES
@@ -23,6 +23,7 @@ from kitty_sync.hub.missions import Missions, hands
 from kitty_sync.hub.store import Store
 
 from ..hub import PROJECT, record
+from ..postgres import Postgres
 
 MISSION = "01J0000000000000000000MMMM"
 NAMES = st.sampled_from(["ada", "grace", "eve"])
@@ -33,20 +34,19 @@ class Kept:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._teams = itertools.count()
         self.who = self.team()
 
     def team(self) -> accounts.Member:
         """A new one, whose events are added from now on."""
         with self.store.writing() as database:
-            self.who = accounts.add(database, "ada@example.org", f"team-{next(self._teams)}", "writer")
+            self.who = accounts.add(database, "ada@example.org", f"team-{next(_teams)}", "writer")
         return self.who
 
     def add(self, *records: Any) -> None:
         """Store events as a client's are stored; all of them are valid."""
         judged = ingest.judge({"events": list(records)}, self.who)
         assert [one for one in judged if isinstance(one, ingest.Result)] == []
-        with self.store.writing() as database:
+        with self.store.adding() as database:
             ingest.add(database, self.who.team_id, judged, 0.0)
 
     def look(self, found: Missions | None = None) -> Missions:
@@ -57,11 +57,25 @@ class Kept:
         return found
 
 
+_teams = itertools.count()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """The table, on either database."""
+    if request.param == "sqlite":
+        found = Store(tmp_path_factory.mktemp("kept") / "hub.db")
+    else:
+        postgres: Postgres = request.getfixturevalue("postgres")
+        found = Store(postgres.database())
+    yield found
+    found.close()
+
+
 @pytest.fixture
-def kept(isolated: Path) -> Iterator[Kept]:
-    store = Store(isolated / "hub.db")
-    yield Kept(store)
-    store.close()
+def kept(store: Store) -> Kept:
+    """It, with a team of the test's own."""
+    return Kept(store)
 
 
 def moved(number: int, source: str | None, target: str, **more: Any) -> Any:
@@ -134,21 +148,17 @@ def shown(state: State) -> Any:
 
 @given(rows=ledgers(), data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_events_mean_what_their_rows_meant(tmp_path_factory: pytest.TempPathFactory, rows: Any, data: Any) -> None:
-    store = Store(tmp_path_factory.mktemp("kept") / "hub.db")
-    try:
-        kept = Kept(store)
-        found: Missions | None = None
-        order = data.draw(st.permutations([*rows, *rows[:3]]))
-        while order:
-            size = data.draw(st.integers(1, len(order)))
-            kept.add(*map(sent, order[:size]))
-            order = order[size:]
-            found = kept.look(found)
-        [there] = found.states(closed=True) if found else []
-        [anew] = kept.look().states(closed=True)
-    finally:
-        store.close()
+def test_events_mean_what_their_rows_meant(store: Store, rows: Any, data: Any) -> None:
+    kept = Kept(store)
+    found: Missions | None = None
+    order = data.draw(st.permutations([*rows, *rows[:3]]))
+    while order:
+        size = data.draw(st.integers(1, len(order)))
+        kept.add(*map(sent, order[:size]))
+        order = order[size:]
+        found = kept.look(found)
+    [there] = found.states(closed=True) if found else []
+    [anew] = kept.look().states(closed=True)
     here = State(ReportedMission("demo", {}), reduce(map(decode, rows)))
     assert shown(there) == shown(here)
     assert shown(anew) == shown(here)
@@ -171,7 +181,7 @@ def test_a_look_reads_only_what_is_new(kept: Kept) -> None:
     kept.add(moved(1, "genesis", "planned"), moved(2, "planned", "claimed"))
     found = kept.look()
     with kept.store.writing() as database:
-        database.exec_driver_sql("UPDATE events SET record = 'gone'")
+        database.execute(text("UPDATE events SET record = 'gone' WHERE team_id = :team"), {"team": kept.who.team_id})
     kept.add(moved(3, "claimed", "in_progress"))
     assert lanes_of(kept.look(found)) == {"demo": {"WP01": "in_progress"}}
 
@@ -222,7 +232,7 @@ def test_a_mission_that_some_events_name_by_its_slug_alone_is_one(kept: Kept) ->
     kept.add(moved(1, None, "planned", **by_slug))
     found = kept.look()
     kept.add(packaged(2, "WP01", "First", **by_slug), created(3, "Demo"), moved(4, "planned", "claimed", **by_slug))
-    kept.add(moved(5, "claimed", "in_progress"))
+    kept.add(moved(5, "claimed", "in_progress", **by_slug))
     for one in (kept.look(found), kept.look()):
         [state] = one.states()
         assert (state.mission.title, state.mission.mission_id) == ("Demo", MISSION)
