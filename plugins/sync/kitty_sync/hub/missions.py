@@ -134,6 +134,8 @@ class Missions:
         several = not project and len(names) > 1
         found = []
         for one in self._known.values():
+            if not one.name:
+                continue  # what happened to a project, and to no mission of it
             name = f"{names[one.project]}/{one.name}" if several else one.name
             if project not in ("", one.project) or mission not in ("", name, one.name, one.mission_id):
                 continue
@@ -154,13 +156,14 @@ class Missions:
         return nlargest(count, (seq for one in found for seq in one.seqs[-count:]))
 
     def _mission(self, project: str, mission_id: str, slug: str) -> _Mission:
-        key = (project, mission_id)
-        if mission_id == slug:
+        named = mission_id or slug
+        key = (project, named)
+        if named == slug:
             key = self._called.get(key, key)
         mission = self._known.get(key)
         if mission is None:
-            mission = self._known[key] = _Mission(project, mission_id)
-        if mission_id != slug and slug and self._called.setdefault((project, slug), key) == key:
+            mission = self._known[key] = _Mission(project, named)
+        if named != slug and slug and self._called.setdefault((project, slug), key) == key:
             # It may have been known by its slug until now.
             mission.absorb(self._known.pop((project, slug), None))
         mission.slug = slug or mission.slug

@@ -226,15 +226,18 @@ def test_titles_and_dependencies_are_those_that_were_said_last_whenever_they_cam
     assert state.progress().lanes["planned"] == 3
 
 
-def test_a_mission_that_some_events_name_by_its_slug_alone_is_one(kept: Kept) -> None:
-    """As those of the released client do."""
-    by_slug = {"mission_id": "demo", "mission_slug": "demo"}
+@pytest.mark.parametrize("mission_id", ["demo", ""])
+def test_a_mission_that_some_events_name_by_its_slug_alone_is_one(kept: Kept, mission_id: str) -> None:
+    """As those of the released client do, and those of old missions."""
+    by_slug = {"mission_id": mission_id, "mission_slug": "demo"}
+    kept.add(moved(9, "planned", "blocked", mission_id=mission_id and "another", mission_slug="another"))
     kept.add(moved(1, None, "planned", **by_slug))
     found = kept.look()
     kept.add(packaged(2, "WP01", "First", **by_slug), created(3, "Demo"), moved(4, "planned", "claimed", **by_slug))
     kept.add(moved(5, "claimed", "in_progress", **by_slug))
     for one in (kept.look(found), kept.look()):
-        [state] = one.states()
+        [state] = one.states(mission="demo")
+        assert lanes_of(one)["another"] == {"WP01": "blocked"}
         assert (state.mission.title, state.mission.mission_id) == ("Demo", MISSION)
         assert [(package.title, state.lane(package.wp_id)) for package in state.packages] == [("First", "in_progress")]
         assert [row.event_id[-1] for row in state.recent] == list("12345")
@@ -246,6 +249,12 @@ def test_what_the_released_client_sends_is_understood(kept: Kept) -> None:
     kept.add(moved(1, None, "planned"), moved(2, "planned", "claimed", actor=actor), moved(3, "claimed", "doing"))
     [state] = kept.look().states()
     assert (state.lane("WP01"), state.snapshot.packages["WP01"].agent) == ("in_progress", "claude")
+
+
+def test_what_happened_to_no_mission_makes_none(kept: Kept) -> None:
+    kept.add(moved(1, "planned", "claimed", mission_id="", mission_slug=""))
+    found = kept.look()
+    assert (found.states(closed=True), len(found.last("", "", 5))) == ([], 1)
 
 
 def test_where_projects_are_mixed_each_mission_says_of_which_it_is(kept: Kept) -> None:
