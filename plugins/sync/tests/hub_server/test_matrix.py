@@ -105,11 +105,34 @@ class World(NamedTuple):
     cookies: dict[str, str]
 
 
+PAINTER = """
+from kitty_host.api import hookimpl
+
+@hookimpl
+def kitty_board_page(states):
+    from kitty_host.records import Page
+    return Page(" ".join(one.mission.slug for one in states), "default-src 'none'")
+"""
+
+
+def drawing(site: Path) -> Plugins:
+    """What is installed, and something that draws a board, which need not be."""
+    info = site / "kitty_painter-1.0.dist-info"
+    info.mkdir()
+    (site / "matrix_painter.py").write_text(PAINTER)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: kitty-painter\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[kitty]\npainter = matrix_painter\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
+        patch.setenv("KITTY_PLUGINS", "sync,painter")
+        return Plugins.discover()
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Nobody changes it: a refused call changes nothing, and a taken one adds what is there already."""
     store = Store(tmp_path_factory.mktemp("matrix") / "hub.db")
-    here = Here(store, "http://hub.example.org", plugins=Plugins.discover())
+    here = Here(store, "http://hub.example.org", plugins=drawing(tmp_path_factory.mktemp("site")))
     by, found, cookies = By("ada", "command"), {"nobody": ""}, {"nobody": ""}
     for person in PEOPLE[:-4] + OUTSIDE[1:]:
         role = person if person in ROLES else "owner"
