@@ -112,6 +112,11 @@ class HubProcess:
         self._process = None
         return code
 
+    def told(self) -> list[str]:
+        """The lines of its log, but for the one that depends on what else is installed."""
+        text = (self.directory / "hub.log").read_text()
+        return [line for line in text.splitlines() if "draws a board" not in line]
+
     def run(self, *words: str) -> dict[str, Any]:
         """Run a `kitty hub` command that succeeds, on the same database, and return its JSON."""
         from kitty_host.cli import run

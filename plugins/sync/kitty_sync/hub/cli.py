@@ -69,6 +69,7 @@ def serve(
     """Serve until Ctrl-C."""
     url = _address(call, database)
     from kitty_sync.hub import board
+    from kitty_sync.hub import log as lines
     from kitty_sync.hub import serve as serving
     from kitty_sync.hub.store import shown
 
@@ -79,7 +80,7 @@ def serve(
         payload = {"schema": "kitty.hub/1", "address": here, "database": shown(url)}
         call.show(payload, f"The hub is at {here}\nIt keeps what it is given in {shown(url)}\nCtrl-C ends it.")
         if not call.plugins.implements(board.HOOK):
-            note(f"{board.absent().message}; to have a board: {board.absent().hint}")
+            lines.REQUESTS.warning("%s; to have a board: %s", board.absent().message, board.absent().hint)
 
     serving.serve(url, serving.listen(host, port), listening, options, call.plugins)
 

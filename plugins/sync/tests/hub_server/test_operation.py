@@ -119,7 +119,7 @@ def test_elsewhere_an_owner_reads_them_and_nobody_less(store: Store) -> None:
 def lines(hub: HubProcess, count: int) -> list[str]:
     """What was told, when so much of it was: a line follows its answer."""
     deadline = time.monotonic() + 30
-    while len(found := (hub.directory / "hub.log").read_text().splitlines()) < count and time.monotonic() < deadline:
+    while len(found := hub.told()) < count and time.monotonic() < deadline:
         time.sleep(0.02)
     return found
 
