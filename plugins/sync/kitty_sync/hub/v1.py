@@ -6,7 +6,6 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from attrs import asdict
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -38,7 +37,7 @@ def routes(hub: Hub) -> list[Route]:
         encoding = request.headers.get("content-encoding", "").strip().lower()
         judged = await run_in_threadpool(_judged, body, encoding, who)
         results, last = await hub.add(who.team_id, judged)
-        return JSONResponse({"results": [asdict(one) for one in results], "cursor": read.cursor_of(last)})
+        return JSONResponse({"results": [one._asdict() for one in results], "cursor": read.cursor_of(last)})
 
     async def events(request: Request) -> Response:
         """A page."""
