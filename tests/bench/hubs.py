@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from measure import Cost, inside
+from measure import Cost, Ratio, inside, median
 
 if TYPE_CHECKING:
     from kitty_sync.hub.accounts import Member
@@ -162,17 +162,16 @@ def bare_postgresql(kept: Kept) -> Callable[[list[list[Candidate]]], None]:
     return run
 
 
-def against(kept: Kept, bare: Callable[[list[list[Candidate]]], None], runs: int) -> tuple[float, float]:
-    """Events a second of both, medians of runs in turn; the events are judged before."""
-    costs: tuple[list[float], list[float]] = ([], [])
+def against(kept: Kept, bare: Callable[[list[list[Candidate]]], None], runs: int) -> Ratio:
+    """What a batch costs both, medians of batches in turn; the events are judged before."""
+    costs: tuple[list[Cost], list[Cost]] = ([], [])
     for number in range(runs + 1):
-        for measured, found in zip((kept.add, bare), costs, strict=True):
-            batches = kept.batches()
-            cost: Cost = inside(lambda measured=measured, batches=batches: measured(batches))()  # type: ignore[misc]
+        for batch, other in zip(kept.batches(), kept.batches(), strict=True):
+            one, two = inside(lambda batch=batch: kept.add([batch]))(), inside(lambda other=other: bare([other]))()  # type: ignore[misc]
             if number:
-                found.append(cost.wall)
-    count = BATCH * BATCHES
-    return count / statistics.median(costs[0]), count / statistics.median(costs[1])
+                costs[0].append(one)
+                costs[1].append(two)
+    return Ratio(median(costs[0]), median(costs[1]))
 
 
 def before_it_is_kept(runs: int) -> dict[str, float]:

@@ -84,10 +84,11 @@ def in_turn(one: Measured, other: Measured, *, runs: int = 15, before: Callable[
             cost = measured()
             if number:
                 costs.append(cost)
-    return Ratio(_median(found[0]), _median(found[1]))
+    return Ratio(median(found[0]), median(found[1]))
 
 
-def _median(costs: Sequence[Cost]) -> Cost:
+def median(costs: Sequence[Cost]) -> Cost:
+    """Of each of its parts."""
     return Cost(statistics.median(cost.cpu for cost in costs), statistics.median(cost.wall for cost in costs))
 
 

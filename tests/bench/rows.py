@@ -236,20 +236,18 @@ def ingest(bench: Bench) -> Iterator[str]:
         more = (("PostgreSQL", "INSERT … SELECT unnest", servers, hubs.bare_postgresql, 0.6),)
         for name, statement, places, bare, goal in (*ways, *more):
             kept = hubs.Kept(*map(Store, places))
-            rate, other = hubs.against(kept, bare(kept), runs)
-            note = f"({rate:.0f} / {other:.0f} events a second)"
+            ratio = hubs.against(kept, bare(kept), runs)
+            # A server's CPU is not this process's; a file's is, and does not tell of how busy the machine is.
+            by = "cpu" if name == "SQLite" else "wall"
+            took, other = (getattr(one, by) / hubs.BATCH * 1e6 for one in ratio)
+            whole = took + parts["parsed"] + parts["judged"]
+            walls = " / ".join(f"{hubs.BATCH / one.wall:.0f}" for one in ratio)
+            note = f"(by {by}; {walls} events a second)"
             yield line(
-                f"events kept, {name}", f"bare {statement}", f">= {goal}", rate / other, rate / other >= goal, note
+                f"events kept, {name}", f"bare {statement}", f">= {goal}", other / took, other / took >= goal, note
             )
-            whole = 1e6 / (1e6 / rate + parts["parsed"] + parts["judged"])
-            note = f"({whole:.0f} a second)"
             yield line(
-                "the same, parsed and judged by the same process",
-                f"bare {statement}",
-                "none",
-                whole / other,
-                True,
-                note,
+                "the same, parsed and judged before by one process", f"bare {statement}", "none", other / whole, True
             )
             kept.store.close()
     said = ", ".join(f"{name} {value:.1f}" for name, value in parts.items())

@@ -33,11 +33,9 @@ WITHOUT_A_REPOSITORY = {
     "mission types": "speaks of what is installed",
     "plugins list": "speaks of kitty itself",
     "plugins doctor": "speaks of kitty itself",
-    "hub serve": "serves a team, not a repository",
-    "hub aside": "speaks of a team",
-    "hub user add": "speaks of a team",
-    "hub user approve": "speaks of a team",
 }
+SERVERS = {"hub serve", "mcp", "board"}
+"""They go on until they are ended."""
 
 
 def commands() -> dict[str, click.Command]:
@@ -64,6 +62,11 @@ def typed(name: str, command: click.Command) -> list[str]:
             flag = [one.opts[0]] if isinstance(one, click.Option) else []
             words += [*flag, WORDS.get(str(one.name), "x")]
     return words + MORE.get(name, [])
+
+
+def of_a_hub(name: str) -> bool:
+    """Whether a command speaks of a team, wherever it is typed."""
+    return name.startswith("hub ")
 
 
 def beside(project: Project) -> Project:
@@ -104,7 +107,7 @@ def test_where_nothing_is_initialized_every_command_refuses_and_writes_nothing(
     before = project.snapshot()
     told: dict[str, tuple[int, str]] = {}
     for name, command in found.items():
-        if name not in WITHOUT_A_REPOSITORY:
+        if name not in WITHOUT_A_REPOSITORY and not of_a_hub(name):
             done = here.kitty(*typed(name, command), "--json")
             told[name] = (done.exit_code, str(done.json.get("code")))
             assert project.snapshot() == before, f"{name} wrote something"
@@ -183,29 +186,13 @@ sys.__stdout__.write(json.dumps([told, codes, sorted({"httpx", "keyring", "sqlit
 """
 
 
-@pytest.mark.parametrize("switch", ["", "1"], ids=["off", "on"])
-def test_C_002_without_the_switch_no_command_opens_a_queue_a_socket_or_a_token(
-    project: Project, switch: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Although somebody is logged in. With it the same look finds what it looks for."""
-    project.mission("one", [{"work_package_id": "WP01", "title": "One"}])
-    home = project.root.parent / "home" / "kept"
-    login = {"tenant": "t", "team": "t", "user": "ada@example.org"}
-    issuer = "http://127.0.0.1:9"
-    hubs = {"schema": "kitty.hubs/1", "default": issuer, "hubs": {issuer: login}}
-    project.write(str(home / "kitty" / "hubs.json"), json.dumps(hubs))
-    kept = hashlib.sha256(issuer.encode()).hexdigest()
-    tokens = {"access": "a", "refresh": "r", "expires_at": 0, "session": "s"}
-    token = {"schema": "kitty.tokens/1", "issuer": issuer, "store": "file", "tokens": tokens}
-    project.write(str(home / "kitty" / "tokens" / f"{kept}.json"), json.dumps(token))
-    project.write("plan.md", "# A plan\n")
-    without = {"hub serve", "hub aside", "hub user add", "hub user approve", "demo", "mcp", "board"}
-    found = {name: typed(name, command) for name, command in commands().items() if name not in without}
-    # The switch is asked for last, so that what the others have done is there.
-    ordered = sorted(found, key=lambda name: name.startswith(("auth", "sync", "tracker")))
-    script = [sys.executable, "-c", WATCHED, str(home), json.dumps([found[name] for name in ordered])]
+def watched(project: Project, home: Path, names: list[str]) -> tuple[list[str], dict[str, int], list[str]]:
+    """Run commands one after another in one process: what it opened of `home` and connected to, how each ended, and
+    which libraries of sync it loaded.
+    """
+    found = commands()
+    script = [sys.executable, "-c", WATCHED, str(home), json.dumps([typed(name, found[name]) for name in names])]
     environment = {"XDG_STATE_HOME": str(home), "XDG_CONFIG_HOME": str(home), "KITTY_KEYRING": "0"}
-    monkeypatch.setenv("SPEC_KITTY_ENABLE_SAAS_SYNC", switch)
     done = subprocess.run(
         script,
         cwd=project.root,
@@ -215,12 +202,60 @@ def test_C_002_without_the_switch_no_command_opens_a_queue_a_socket_or_a_token(
         timeout=120,
         stdin=subprocess.DEVNULL,
     )
+    assert done.returncode == 0, done.stderr
     told, codes, loaded = json.loads(done.stdout)
-    assert len(codes) > 50, done.stderr
+    return [one for one in told if "/log/" not in one], codes, loaded
+
+
+def logged_in(project: Project) -> Path:
+    """Where somebody keeps a login."""
+    home = project.root.parent / "home" / "kept"
+    login = {"tenant": "t", "team": "t", "user": "ada@example.org"}
+    issuer = "http://127.0.0.1:9"
+    hubs = {"schema": "kitty.hubs/1", "default": issuer, "hubs": {issuer: login}}
+    project.write(str(home / "kitty" / "hubs.json"), json.dumps(hubs))
+    kept = hashlib.sha256(issuer.encode()).hexdigest()
+    tokens = {"access": "a", "refresh": "r", "expires_at": 0, "session": "s"}
+    token = {"schema": "kitty.tokens/1", "issuer": issuer, "store": "file", "tokens": tokens}
+    project.write(str(home / "kitty" / "tokens" / f"{kept}.json"), json.dumps(token))
+    return home
+
+
+@pytest.mark.parametrize("switch", ["", "1"], ids=["off", "on"])
+def test_C_002_without_the_switch_no_command_opens_a_queue_a_socket_or_a_token(
+    project: Project, switch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although somebody is logged in. With it the same look finds what it looks for."""
+    project.mission("one", [{"work_package_id": "WP01", "title": "One"}])
+    project.write("plan.md", "# A plan\n")
+    names = [name for name in commands() if name not in SERVERS | {"demo"} and not of_a_hub(name)]
+    # The switch is asked for last, so that what the others have done is there.
+    names.sort(key=lambda name: name.startswith(("auth", "sync", "tracker")))
+    monkeypatch.setenv("SPEC_KITTY_ENABLE_SAAS_SYNC", switch)
+    told, codes, loaded = watched(project, logged_in(project), names)
+    assert len(codes) > 50
     if switch:
         assert any("queue" in one for one in told)
         assert any("tokens" in one for one in told)
         assert any("socket" in one for one in told)
     else:
-        assert [one for one in told if "/log/" not in one] == []
+        assert told == []
         assert loaded == []
+
+
+def test_C_002_the_commands_of_a_hub_work_anywhere_and_open_its_file_and_no_other(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They serve a team, and are no client of it: the switch is not theirs. Copies stand where they were asked for."""
+    monkeypatch.setenv("SPEC_KITTY_ENABLE_SAAS_SYNC", "1")
+    here, home = no_repository(project), logged_in(project)
+    names = [name for name in commands() if of_a_hub(name) and name not in SERVERS]
+    before = project.snapshot()
+    told, codes, _ = watched(here, home, names)
+    after = project.snapshot()
+    after.pop("plain/x", None)  # the file that a backup, or an export, was to write
+    assert after == before
+    assert len(codes) > 10
+    assert told
+    allowed = (str(home / "kitty" / "hub.db"), str(here.root))
+    assert [one for one in told if not any(place in one for place in allowed)] == []

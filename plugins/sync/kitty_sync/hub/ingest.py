@@ -11,9 +11,8 @@ import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from attrs import field, frozen
 from spec_kitty_events import normalize_event_id
 from sqlalchemy import Connection, text
 
@@ -30,8 +29,7 @@ _LONGEST = 256
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-@frozen
-class Result:
+class Result(NamedTuple):
     """What became of one event."""
 
     event_id: str | None
@@ -41,8 +39,7 @@ class Result:
     message: str | None = None
 
 
-@frozen
-class Candidate:
+class Candidate(NamedTuple):
     """An event that is valid."""
 
     event_id: str
@@ -50,13 +47,8 @@ class Candidate:
     digest: str
     mission_id: str
     mission_slug: str
-    record: str = field(repr=False)
+    record: str
     sent_id: str
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What it is known by within its team."""
-        return self.project, self.event_id
 
 
 def judge(body: Mapping[str, Any], who: Member) -> list[Candidate | Result]:
@@ -84,25 +76,41 @@ def add(
     """
     by_hand = _HANDS[database.dialect.name]
     last = by_hand.lock(database, team_id)
-    known = by_hand.known(database, team_id, [one for one in judged if isinstance(one, Candidate)])
+    sent = [one for one in judged if isinstance(one, Candidate)]
+    received_at = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds")
+    if by_hand.insert(database, team_id, last, sent, received_at) == len(sent):  # as it is nearly always
+        new = sent
+        results = [one if isinstance(one, Result) else Result(one.sent_id, STORED) for one in judged]
+    else:
+        database.execute(_FORGET, {"team": team_id, "last": last})
+        results, new = _compared(judged, by_hand.known(database, team_id, sent))
+        by_hand.insert(database, team_id, last, new, received_at)
+    last += len(new)
+    database.execute(_COUNT, {"team": team_id, "last": last})
+    return results, last
+
+
+def _compared(
+    judged: Sequence[Candidate | Result], known: dict[tuple[str, str], str]
+) -> tuple[list[Result], list[Candidate]]:
+    """What becomes of each where some are known, and which are new."""
     new: list[Candidate] = []
     results = []
     for one in judged:
         if isinstance(one, Result):
             results.append(one)
-        elif one.key not in known:
-            known[one.key] = one.digest
+            continue
+        key = one.project, one.event_id
+        if key not in known:
+            known[key] = one.digest
             new.append(one)
             results.append(Result(one.sent_id, STORED))
-        elif known[one.key] == one.digest:
+        elif known[key] == one.digest:
             results.append(Result(one.sent_id, DUPLICATE))
         else:
-            message = f"it is known with another content: {known[one.key]}"
+            message = f"it is known with another content: {known[key]}"
             results.append(Result(one.sent_id, CONFLICT, code="EVENT_ID_CONFLICT", message=message))
-    if new:
-        received_at = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds")
-        by_hand.insert(database, team_id, last, new, received_at)
-    return results, last + len(new)
+    return results, new
 
 
 def last_position(database: Connection, team_id: str) -> int:
@@ -206,8 +214,10 @@ class _Sqlite:
         return found
 
     @staticmethod
-    def insert(database: Connection, team_id: str, last: int, new: Sequence[Candidate], received_at: str) -> None:
-        """Add them behind the last one."""
+    def insert(database: Connection, team_id: str, last: int, new: Sequence[Candidate], received_at: str) -> int:
+        """Add those that are not known behind the last one, and say how many; numbers of others are left out."""
+        if not new:
+            return 0
         rows = [
             (
                 team_id,
@@ -222,8 +232,8 @@ class _Sqlite:
             )
             for seq, one in enumerate(new, last + 1)
         ]
-        database.exec_driver_sql(f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        database.exec_driver_sql("UPDATE teams SET last_seq = ? WHERE id = ?", (last + len(new), team_id))
+        query = f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) {_UNLESS_KNOWN}"
+        return database.exec_driver_sql(query, rows).rowcount
 
 
 class _Postgresql:
@@ -249,18 +259,20 @@ class _Postgresql:
         return {(project, event_id): digest for project, event_id, digest in rows}
 
     @staticmethod
-    def insert(database: Connection, team_id: str, last: int, new: Sequence[Candidate], received_at: str) -> None:
+    def insert(database: Connection, team_id: str, last: int, new: Sequence[Candidate], received_at: str) -> int:
         """The same."""
         columns = [[getattr(one, name) for one in new] for name in _SENT]
         marks = ", ".join(["%s::text[]"] * len(_SENT))
         query = (
             f"INSERT INTO events ({_COLUMNS}) SELECT %s, %s + place, project, event_id, digest, mission_id, mission_slug, %s, record"
-            f" FROM unnest({marks}) WITH ORDINALITY AS sent ({', '.join(_SENT)}, place)"
+            f" FROM unnest({marks}) WITH ORDINALITY AS sent ({', '.join(_SENT)}, place) {_UNLESS_KNOWN}"
         )
-        database.exec_driver_sql(query, (team_id, last, received_at, *columns))
-        database.exec_driver_sql("UPDATE teams SET last_seq = %s WHERE id = %s", (last + len(new), team_id))
+        return database.exec_driver_sql(query, (team_id, last, received_at, *columns)).rowcount
 
 
 _COLUMNS = "team_id, seq, project, event_id, digest, mission_id, mission_slug, received_at, record"
+_UNLESS_KNOWN = "ON CONFLICT (team_id, project, event_id) DO NOTHING"
 _SENT = ("project", "event_id", "digest", "mission_id", "mission_slug", "record")
+_FORGET = text("DELETE FROM events WHERE team_id = :team AND seq > :last")
+_COUNT = text("UPDATE teams SET last_seq = :last WHERE id = :team")
 _HANDS: dict[str, type[_Sqlite] | type[_Postgresql]] = {"sqlite": _Sqlite, "postgresql": _Postgresql}

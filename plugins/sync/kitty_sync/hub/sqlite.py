@@ -17,7 +17,6 @@ from kitty_sync.hub.error import busy
 
 PATIENCE = 5.0
 """Seconds that a writer waits for its turn."""
-_BEGIN = "kitty_begin"
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 
@@ -26,9 +25,10 @@ class Sqlite:
 
     def __init__(self, url: URL) -> None:
         self._path = Path(str(url.database))
-        self.reader = _engine(url)
-        # Whoever writes takes the lock first: a reader that becomes a writer half-way can only fail.
-        self.writer = self.reader.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        self.reader = _engine(url, "BEGIN", pool_size=10, max_overflow=40)
+        # Whoever writes takes the lock first: a reader that becomes a writer half-way can only fail. It is always the same connection,
+        # whose pages in memory nobody else has made stale.
+        self.writer = _engine(url, "BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
         self._turn = threading.Lock()
 
     def find(self) -> None:
@@ -64,6 +64,7 @@ class Sqlite:
     def close(self) -> None:
         """Let go of the file."""
         self.reader.dispose()
+        self.writer.dispose()
 
 
 def _code(error: DBAPIError) -> int:
@@ -71,8 +72,8 @@ def _code(error: DBAPIError) -> int:
     return code & 0xFF
 
 
-def _engine(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": PATIENCE}, hide_parameters=True, pool_size=10, max_overflow=40)
+def _engine(url: URL, begin: str, **pool: int) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": PATIENCE}, hide_parameters=True, **pool)
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
@@ -82,6 +83,6 @@ def _engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begun(database: Connection) -> None:
-        database.exec_driver_sql(database.get_execution_options().get(_BEGIN, "BEGIN"))
+        database.exec_driver_sql(begin)
 
     return engine

@@ -6,7 +6,6 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from attrs import asdict
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -39,7 +38,7 @@ def routes(hub: Hub) -> list[Route]:
         judged = await run_in_threadpool(_judged, body, encoding, who)
         results, last = await hub.add(who.team_id, judged)
         hub.metrics.took(one.status for one in results)
-        return JSONResponse({"results": [asdict(one) for one in results], "cursor": read.cursor_of(last)})
+        return JSONResponse({"results": [one._asdict() for one in results], "cursor": read.cursor_of(last)})
 
     async def events(request: Request) -> Response:
         """A page."""

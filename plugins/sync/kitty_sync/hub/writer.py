@@ -64,9 +64,24 @@ class Group:
 
     def _run(self) -> None:
         while (first := self._waiting.get()) is not None:
-            self._commit(first)
+            if self._waiting.empty():
+                self._alone(first)
+            else:
+                self._together(first)
 
-    def _commit(self, first: _Change) -> None:
+    def _alone(self, one: _Change) -> None:
+        """Without a savepoint, which makes SQLite keep every page twice."""
+        if not one.told.set_running_or_notify_cancel():
+            return
+        try:
+            with self._writing() as database:
+                value = one.change(database)
+        except Exception as error:  # noqa: BLE001 told to who asked for it
+            one.told.set_exception(error)
+        else:
+            one.told.set_result(value)
+
+    def _together(self, first: _Change) -> None:
         outcomes: list[tuple[Future[Any], Any, Exception | None]] = []
         group = [first]
         try:

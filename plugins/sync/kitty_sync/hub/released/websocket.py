@@ -173,7 +173,7 @@ class _Conversation:
             judged = await run_in_threadpool(envelope.judge, [said], who)
             for one in judged:
                 if isinstance(one, ingest.Candidate):
-                    self.own.append(one.key)
+                    self.own.append((one.project, one.event_id))
             (kept,) = await envelope.keep(self.hub, who.team_id, judged)
         except HubError as error:
             category = {"error_category": error.code.lower(), "error_message": error.message}
