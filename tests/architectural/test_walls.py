@@ -33,7 +33,8 @@ PROCESSES = {
 }
 NETWORK = {
     "plugins/sync/kitty_sync/transport.py": "sends whatever is sent, with the token of whoever it is sent to",
-    "plugins/runtime/kitty_runtime/serve.py": "listens on loopback, and sends nothing of its own accord",
+    "kitty_host/loopback.py": "listens on loopback, and sends nothing of its own accord",
+    "plugins/runtime/kitty_runtime/serve.py": "answers there, and sends nothing of its own accord",
 }
 SERVERS = ("plugins/sync/kitty_sync/hub/",)
 """What is below answers; the client never imports it."""

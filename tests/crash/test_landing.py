@@ -30,9 +30,9 @@ CLOSELY = 8
 Grounds = Callable[[str], Ground]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def grounds(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grounds]:
-    """Each scene, made once for all tests of a process: a point starts with a copy."""
+    """Each scene, made once for all tests of this module: a point starts with a copy. Its environment ends with the module."""
     with pytest.MonkeyPatch.context() as patch:
         root = tmp_path_factory.mktemp("landing")
         isolate(root, patch)

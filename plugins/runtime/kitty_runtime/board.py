@@ -16,11 +16,12 @@ from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
 from kitty_host.inert import inert
 from kitty_host.ledger.reduce import Snapshot
+from kitty_host.loopback import LOCAL, listen
 from kitty_host.mission import Mission, mission_directories, read_mission
 from kitty_host.records import Forecast, Page
 from kitty_host.state import State
 from kitty_runtime.overview import foresee
-from kitty_runtime.serve import ADDRESS, listen, new_token, serve
+from kitty_runtime.serve import new_token, serve
 from kitty_runtime.stamp import stamp
 from kitty_runtime.workspaces import missing_workspaces
 
@@ -37,7 +38,7 @@ def board(call: Invocation, port: int, no_open: bool) -> None:
     # Ctrl-C is how it ends, at whatever moment.
     with listen(port) as listener, contextlib.suppress(KeyboardInterrupt):
         port = listener.getsockname()[1]
-        url = f"http://{ADDRESS}:{port}/{token}/"
+        url = f"http://{LOCAL}:{port}/{token}/"
         call.show(
             {"schema": "kitty.board/1", "url": url, "port": port},
             f"{url}\nWhoever has this address can see the board. Ctrl-C ends it.",

@@ -22,43 +22,19 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kitty_host.api import KittyError
-from kitty_host.frozen import SHUT
 from kitty_host.inert import visible
+from kitty_host.loopback import HEADERS, LOCAL
 from kitty_host.plugins import PluginFault
 from kitty_host.records import Page
 from kitty_runtime.stamp import INTERVAL, Stamp
 
-ADDRESS = "127.0.0.1"
-_HOSTS = (ADDRESS, "localhost")
+_HOSTS = (str(LOCAL), "localhost")
 _HEARTBEAT = 15.0
 """Seconds of silence after which a stream says that it is still there."""
 _PATIENCE = 2
 """Seconds that requests have to come to an end once it is over."""
-_HEADERS = {
-    "Content-Security-Policy": SHUT,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 
 Draw = Callable[[QueryParams], Page]
-
-
-def listen(port: int) -> socket.socket:
-    """A socket that listens on loopback; a free port where `port` is 0. Errors: `PORT_UNUSABLE`."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((ADDRESS, port))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise KittyError(
-            "PORT_UNUSABLE", f"port {port} cannot be used: {error.strerror}", "leave --port out"
-        ) from error
-    return listener
 
 
 def new_token() -> str:
@@ -168,7 +144,7 @@ class _Guard:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -47,6 +48,13 @@ def record(number: int, *, project: str = PROJECT, mission: str = "01J0000000000
         **event,
     }
     return {"mission_id": mission, "mission_slug": "demo", "aggregate_type": "WorkPackage", "event": made}
+
+
+def peak(pid: int) -> int:
+    """The most memory that a process has had, in KiB."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1])
 
 
 class HubProcess:

@@ -8,7 +8,7 @@ import uuid
 from typing import Any
 
 from attrs import frozen
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from kitty_host.api import KittyError
 from kitty_sync.hub.audit import SOMEBODY, By, note
@@ -125,7 +125,7 @@ def memberships(database: Connection, email: str, slug: str | None = None) -> li
 
 def member(database: Connection, user_id: str, team_id: str) -> Member | None:
     """Somebody in a team as it is now; None who is no longer there."""
-    row = database.execute(_MEMBERS.where(users.c.id == user_id, teams.c.id == team_id)).first()
+    row = database.execute(_MEMBER, {"user": user_id, "team": team_id}).first()
     return Member(*row) if row else None
 
 
@@ -135,3 +135,4 @@ _MEMBERS = (
     .join(teams)
     .order_by(teams.c.slug)
 )
+_MEMBER = _MEMBERS.where(users.c.id == bindparam("user"), teams.c.id == bindparam("team"))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kitty_host.loopback import HEADERS
 from kitty_sync.hub import log
 from kitty_sync.hub.error import HubError, busy
 
@@ -23,13 +24,8 @@ if TYPE_CHECKING:
 BODY_SECONDS = 30.0
 """In which a body is here, whole."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    # A form of one's own page says where it is from, which is looked at; nobody else is told anything.
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
+# A form of one's own page says where it is from, which is looked at; nobody else is told anything.
+_HEADERS = HEADERS | {"Referrer-Policy": "same-origin"}
 _TLS_ONLY = {"Strict-Transport-Security": "max-age=31536000"}
 
 

@@ -7,9 +7,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import hashlib
 import json
 import re
 from collections import OrderedDict
@@ -17,19 +15,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from kitty_host.api import KittyError
-from kitty_host.frozen import SHUT, Page
+from kitty_host.frozen import Page
 from kitty_host.inert import inert, visible
 from kitty_host.plugins import PluginFault, missing
-from kitty_sync.hub import ingest, missions, signin
+from kitty_sync.hub import frame, ingest, missions, signin
 from kitty_sync.hub.accounts import Member
+from kitty_sync.hub.frame import lead
 from kitty_sync.hub.missions import CHANGED, Missions
 
 if TYPE_CHECKING:
@@ -49,28 +46,8 @@ _HISTORY = 200
 _PAGES = 50
 """Pages that are kept until something changes, for everybody who looks at the same."""
 _MOST_LINKS = 20
-_HEADERS = {
-    "Content-Security-Policy": SHUT,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 _SIGN_IN = "/signin"
 _ACTORS = ("actor", "agent_id", "agent", "author", "author_id", "participant_id", "implementing_actor")
-
-_templates = Environment(
-    loader=PackageLoader("kitty_sync.hub"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_STYLE = _templates.get_template("board.css").render()
-_POLICY = (
-    f"{SHUT}; img-src data:; style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
-)
 
 Handler = Callable[[Request, Member], Awaitable[Response]]
 
@@ -78,13 +55,13 @@ Handler = Callable[[Request, Member], Awaitable[Response]]
 def routes(hub: Hub) -> list[Route]:
     """These calls, of one hub. Where nothing draws a board there is the front page only, which says so."""
     teams = _Teams()
-    drawn = hub.plugins is not None and hub.plugins.implements(HOOK)
+    drawn = is_drawn(hub)
 
     async def front(request: Request) -> Response:
         """The board, or where one signs in."""
         if not drawn:
-            return _page("board_none.html", what=absent().message, hint=absent().hint)
-        return _to("board/") if await signin.viewer(hub, request) else _to(_SIGN_IN)
+            return frame.page("board_none.html", what=absent().message, hint=absent().hint)
+        return lead("board/") if await signin.viewer(hub, request) else lead(_SIGN_IN)
 
     async def board(request: Request, who: Member) -> Response:
         """The page of the plugin."""
@@ -92,7 +69,7 @@ def routes(hub: Hub) -> list[Route]:
         project = _project(request)
         if not project and query.get("project"):
             rest = urlencode([(key, value) for key, value in query.multi_items() if key != "project"])
-            return _to(f"{quote(query['project'], safe='')}/{'?' if rest else ''}{rest}")
+            return lead(f"{quote(query['project'], safe='')}/{'?' if rest else ''}{rest}")
         asked = (project, query.get("mission", ""), "all" in query)
         async with _up_to_date(hub, teams, who) as known:
             if asked not in known.pages:
@@ -107,7 +84,7 @@ def routes(hub: Hub) -> list[Route]:
         return StreamingResponse(
             _changes(hub, request, who, after),
             media_type="text/event-stream",
-            headers={**_HEADERS, "X-Accel-Buffering": "no"},
+            headers={"X-Accel-Buffering": "no"},
         )
 
     async def who_does_what(request: Request, who: Member) -> Response:
@@ -131,6 +108,11 @@ def routes(hub: Hub) -> list[Route]:
     return routes
 
 
+def is_drawn(hub: Hub) -> bool:
+    """Whether something that is installed draws a board."""
+    return hub.plugins is not None and hub.plugins.implements(HOOK)
+
+
 def absent() -> KittyError:
     """What is said where nothing draws a board."""
     return missing("nothing installed draws a board, so this hub serves its interfaces only")
@@ -144,7 +126,7 @@ def _signed_in(hub: Hub, call: Handler) -> Callable[[Request], Awaitable[Respons
         if who is not None:
             return await call(request, who)
         if request.headers.get("sec-fetch-mode") == "navigate":
-            return _to(f"{_SIGN_IN}?next={quote(request.url.path, safe='')}")
+            return lead(f"{_SIGN_IN}?next={quote(request.url.path, safe='')}")
         return _said("you are signed out: sign in again", 401)
 
     answer.__name__, answer.__doc__ = call.__name__, call.__doc__
@@ -154,7 +136,7 @@ def _signed_in(hub: Hub, call: Handler) -> Callable[[Request], Awaitable[Respons
 async def _with_slash(request: Request) -> Response:
     """Relative links want it."""
     query = f"?{request.url.query}" if request.url.query else ""
-    return _to(f"{request.url.path}/{query}")
+    return lead(f"{request.url.path}/{query}")
 
 
 class _Teams:
@@ -248,7 +230,7 @@ def _who(known: Missions, project: str) -> Response:
         }
         for one in missions.hands(known.states(project=project))
     ]
-    return _page("board_who.html", rows=rows)
+    return frame.page("board_who.html", rows=rows)
 
 
 def _history(database: Connection, known: Missions, project: str, mission: str) -> Response:
@@ -259,7 +241,7 @@ def _history(database: Connection, known: Missions, project: str, mission: str) 
         _happened(json.loads(record), received_at)
         for _, record, received_at in missions.records(database, known.team_id, seqs)
     ]
-    return _page("board_history.html", rows=rows[::-1], mission=inert(mission))
+    return frame.page("board_history.html", rows=rows[::-1], mission=inert(mission))
 
 
 def _happened(record: Mapping[str, Any], received_at: str) -> dict[str, str]:
@@ -291,21 +273,11 @@ def _happened(record: Mapping[str, Any], received_at: str) -> dict[str, str]:
 def _answer(drawn: Page | tuple[str, int]) -> Response:
     if not isinstance(drawn, Page):
         return _said(*drawn)
-    return HTMLResponse(drawn.html, headers={**_HEADERS, "Content-Security-Policy": drawn.policy})
-
-
-def _page(name: str, **values: Any) -> Response:
-    """A page of the hub's own: text and its style, nothing that runs."""
-    html = _templates.get_template(name).render(style=Markup(_STYLE), **values)
-    return HTMLResponse(html, headers={**_HEADERS, "Content-Security-Policy": _POLICY})
+    return HTMLResponse(drawn.html, headers={"Content-Security-Policy": drawn.policy})
 
 
 def _said(text: str, status: int) -> Response:
-    return PlainTextResponse(visible(text, lines=False) + "\n", status, headers=_HEADERS)
-
-
-def _to(place: str) -> Response:
-    return RedirectResponse(place, 303, headers=_HEADERS)
+    return PlainTextResponse(visible(text, lines=False) + "\n", status)
 
 
 def _project(request: Request) -> str:

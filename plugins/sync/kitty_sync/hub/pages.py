@@ -6,8 +6,6 @@ and that holds the secret of the session where there is one. A code that is wron
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import re
 from collections.abc import Awaitable, Callable
@@ -16,15 +14,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from kitty_host.api import KittyError
-from kitty_sync.hub import audit, bodies, device, signin, tokens
+from kitty_sync.hub import audit, board, bodies, device, frame, signin, tokens
 from kitty_sync.hub.audit import by_request
 from kitty_sync.hub.error import HubError
+from kitty_sync.hub.frame import lead
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -36,14 +34,6 @@ AFTER = "/account"
 _INSIDE = re.compile(r"/(?:[A-Za-z0-9_.~-][A-Za-z0-9/_.~-]*)?(?:\?[A-Za-z0-9=&_.~-]*)?")
 _WAITS = "kitty-waits"
 """The cookie of a browser that shows a code: the code of RFC 8628 that it asks with, and the one that it shows."""
-_pages = Environment(loader=PackageLoader("kitty_sync.hub"), autoescape=True, undefined=StrictUndefined)
-_STYLE = str(_pages.get_template("style.css").render())
-_STYLE_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_HEADERS = {
-    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_DIGEST}'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'",
-    "X-Frame-Options": "DENY",
-}
 _Answer = Callable[[Request], Awaitable[Response]]
 
 
@@ -79,7 +69,7 @@ class _Pages:
                 return await show(request)
             except HubError as error:
                 self._hub.metrics.refused(error.code)
-                answer = _shown("refused.html", error.status, message=error.message, hint=error.hint)
+                answer = frame.page("refused.html", error.status, message=error.message, hint=error.hint)
                 answer.headers.update(error.headers)
                 return answer
 
@@ -103,15 +93,15 @@ class _Pages:
         """How to."""
         where = _inside(request.query_params.get("next", ""))
         if await signin.viewer(self._hub, request) is not None:
-            return _lead(where)
-        return _shown("signin.html", where=where)
+            return lead(where)
+        return frame.page("signin.html", where=where)
 
     async def ask(self, request: Request) -> Response:
         """A browser asks for a code that somebody else can approve."""
         said = await bodies.form(request)
         begin = partial(device.begin, kind=device.BROWSER, address=by_request(request).where)
         grant: device.Grant = await self._hub.write(begin)
-        answer = _lead(f"/signin/code?next={quote(_inside(said.get('next', '')), safe='')}")
+        answer = lead(f"/signin/code?next={quote(_inside(said.get('next', '')), safe='')}")
         self._set(answer, _WAITS, f"{grant.device_code}/{grant.user_code}", device.SECONDS)
         return answer
 
@@ -122,7 +112,7 @@ class _Pages:
         take = partial(signin.take_code, by=by_request(request))
         cookie, error = await self._hub.write(_timed(take), code)
         if error in ("authorization_pending", "slow_down"):
-            return _shown("waits.html", code=shown, address=self._hub.address)
+            return frame.page("waits.html", code=shown, address=self._hub.address)
         if error:
             raise _over("the code was denied" if error == "access_denied" else "the code is over")
         return self._signed_in(cookie, where)
@@ -136,7 +126,7 @@ class _Pages:
             self._hub.limits.failed(request)
             await self._hub.write(audit.refused, by_request(request), "link.refused", None)
             raise _over("the link is over, or was used")
-        return _shown("link.html", token=said, who=who)
+        return frame.page("link.html", token=said, who=who)
 
     async def take_link(self, request: Request) -> Response:
         """Sign in with a link."""
@@ -156,8 +146,8 @@ class _Pages:
         visit = await signin.visit(self._hub, request)
         if visit is None:
             here = f"/activate?user_code={code}" if code else "/activate"
-            return _lead(f"/signin?next={quote(here, safe='')}")
-        return _shown("activate.html", visit=visit, code=code)
+            return lead(f"/signin?next={quote(here, safe='')}")
+        return frame.page("activate.html", visit=visit, code=code)
 
     async def decide(self, request: Request) -> Response:
         """Show what waits with a code, or let it in, or not."""
@@ -169,10 +159,10 @@ class _Pages:
             if said.get("answer") in ("approve", "deny"):
                 approve = said["answer"] == "approve"
                 await self._hub.write(partial(device.decide, approve=approve, by=by), code, who)
-                return _shown("decided.html", visit=visit, approved=approve)
+                return frame.page("decided.html", visit=visit, approved=approve)
             asks: device.Asking | None = await self._hub.read(device.asking, code, self._hub.clock())
             if asks is not None:
-                return _shown("asks.html", visit=visit, code=code, asks=asks, at=_time(asks.created_at))
+                return frame.page("asks.html", visit=visit, code=code, asks=asks, at=_time(asks.created_at))
         except KittyError as error:
             if error.code != "USER_CODE_UNKNOWN":
                 raise
@@ -188,24 +178,24 @@ class _Pages:
         """One's sessions in this team."""
         visit = await signin.visit(self._hub, request)
         if visit is None:
-            return _lead("/signin")
+            return lead("/signin")
         found = await self._hub.read(_sessions, visit.member, self._hub.clock())
         told = [{**one, "created": _time(one["created_at"]), "used": _time(one["used_at"])} for one in found]
-        return _shown("account.html", visit=visit, sessions=told)
+        return frame.page("account.html", visit=visit, sessions=told, board=board.is_drawn(self._hub))
 
     async def end(self, request: Request) -> Response:
         """End one of them."""
         visit, said = await self._own_form(request)
         by = by_request(request, visit.member.email)
         await self._hub.write(signin.end_own, visit.member, said.get("session", ""), by)
-        return _lead(AFTER)
+        return lead(AFTER)
 
     async def sign_out(self, request: Request) -> Response:
         """End this one."""
         visit, _ = await self._own_form(request)
         by = by_request(request, visit.member.email)
         await self._hub.write(_timed(partial(signin.end, by=by)), visit.id)
-        answer = _lead("/signin")
+        answer = lead("/signin")
         self._set(answer, signin.cookie_name(self._hub.address), "", 0)
         return answer
 
@@ -218,7 +208,7 @@ class _Pages:
         return visit, said
 
     def _signed_in(self, cookie: str, where: str) -> Response:
-        answer = _lead(where)
+        answer = lead(where)
         self._set(answer, signin.cookie_name(self._hub.address), cookie, signin.LONGEST_SECONDS)
         self._set(answer, _WAITS, "", 0)
         return answer
@@ -240,15 +230,6 @@ def _timed(change: Callable[..., Any]) -> Callable[..., Any]:
 def _sessions(database: Connection, who: Any, now: float) -> list[dict[str, Any]]:
     both = [one for found in (signin.alive, tokens.alive) for one in found(database, who.team_id, now, who.user_id)]
     return sorted(both, key=lambda one: str(one["created_at"]))
-
-
-def _shown(template: str, status: int = 200, **values: Any) -> Response:
-    text = _pages.get_template(template).render(style=_STYLE, **values)
-    return HTMLResponse(text, status, headers=_HEADERS)
-
-
-def _lead(where: str) -> Response:
-    return RedirectResponse(where, 303, headers=_HEADERS)
 
 
 def _inside(where: str) -> str:

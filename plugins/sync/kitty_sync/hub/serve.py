@@ -20,13 +20,14 @@ from attrs import frozen
 from sqlalchemy import URL
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from kitty_host import loopback
 from kitty_host.api import KittyError
 from kitty_host.files import lock
 from kitty_host.plugins import Plugins
 from kitty_sync.hub import log, signin
 from kitty_sync.hub.app import Hub
 from kitty_sync.hub.around import BODY_SECONDS
-from kitty_sync.hub.metrics import loopback
+from kitty_sync.hub.metrics import loopback as is_loopback
 from kitty_sync.hub.store import Store
 
 _PATIENCE = 10
@@ -44,29 +45,16 @@ _LARGEST_MESSAGE = 512 * 1024
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens on loopback; on a free port where it is 0. Errors: `HUB_NOT_LOOPBACK`, `PORT_UNUSABLE`."""
     try:
-        place = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
-        loopback = place.is_loopback
+        place = loopback.LOCAL if host == "localhost" else ipaddress.ip_address(host)
     except ValueError:
-        loopback = False
-    if not loopback:
+        place = None
+    if place is None or not place.is_loopback:
         raise KittyError(
             "HUB_NOT_LOOPBACK",
             f"{host} is no loopback address, and tokens may not travel without TLS",
             "leave --host out, and put a proxy that speaks TLS in front",
         )
-    family = socket.AF_INET6 if place.version == 6 else socket.AF_INET
-    # Said by its name: only then does asyncio send the rest of an answer before the first part was acknowledged, 40 ms later.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((str(place), port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise KittyError(
-            "PORT_UNUSABLE", f"port {port} cannot be used: {error.strerror}", "leave --port out"
-        ) from error
-    return listener
+    return loopback.listen(port, place)
 
 
 @frozen
@@ -126,7 +114,7 @@ def public_address(text: str) -> str:
         host, port, parts = "", None, urlsplit("")
     bare = f"[{host}]" if ":" in host else host
     plain = f"{parts.scheme}://{bare}{'' if port is None else f':{port}'}"
-    safe = parts.scheme == "https" or (parts.scheme == "http" and loopback(host))
+    safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
     if not safe or not re.fullmatch(r"[a-z0-9.-]+|[0-9a-f:.]+", host) or parts.geturl() != plain:
         raise KittyError(
             "SERVER_ADDRESS_INVALID",

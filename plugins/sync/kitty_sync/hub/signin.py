@@ -94,13 +94,7 @@ def begin(database: Connection, user_id: str, team_id: str, by: By, now: float) 
 
 def end(database: Connection, visit_id: str, now: float, by: By, action: str = "browser.signed_out") -> bool:
     """End a session; whether there was one that could be ended."""
-    query = select(users.c.email, visits.c.team_id).join_from(visits, users).where(visits.c.id == visit_id)
-    found = database.execute(query).first()
-    this = (visits.c.id == visit_id) & visits.c.revoked_at.is_(None)
-    if found is None or not database.execute(update(visits).where(this).values(revoked_at=now)).rowcount:
-        return False
-    note(database, by, action, now, whom=found.email, team_id=found.team_id, what=visit_id)
-    return True
+    return tokens.end(database, visit_id, now, by, action, kind=visits)
 
 
 def alive(database: Connection, team_id: str, now: float, user_id: str | None = None) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from typing import Any
 
 from attrs import frozen
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 
 from kitty_sync.hub.accounts import Member, email_of, member
 from kitty_sync.hub.audit import SOMEBODY, By, note
@@ -24,6 +24,19 @@ REFRESH_SECONDS = 90 * 24 * 3600
 """Who has not been here for so long logs in again."""
 GRACE_SECONDS = 30
 _PREFIX = {"access": "kha_", "refresh": "khr_"}
+
+
+# Built once, as each call asks for it.
+_HOLDER = (
+    select(sessions.c.user_id, sessions.c.team_id)
+    .join_from(tokens, sessions)
+    .where(
+        tokens.c.digest == bindparam("digest"),
+        tokens.c.kind == "access",
+        tokens.c.expires_at > bindparam("now"),
+        sessions.c.revoked_at.is_(None),
+    )
+)
 
 
 @frozen
@@ -56,17 +69,7 @@ def open_session(database: Connection, user_id: str, team_id: str, now: float, b
 
 def holder(database: Connection, token: str, now: float) -> Member | None:
     """Whose access token this is; None for one that is over, was revoked, or never was."""
-    query = (
-        select(sessions.c.user_id, sessions.c.team_id)
-        .join_from(tokens, sessions)
-        .where(
-            tokens.c.digest == digest_of(token),
-            tokens.c.kind == "access",
-            tokens.c.expires_at > now,
-            sessions.c.revoked_at.is_(None),
-        )
-    )
-    row = database.execute(query).first()
+    row = database.execute(_HOLDER, {"digest": digest_of(token), "now": now}).first()
     return member(database, *row) if row else None
 
 
@@ -122,12 +125,20 @@ def revoke(database: Connection, token: str, now: float, by: By = SOMEBODY) -> N
         end(database, session_id, now, by)
 
 
-def end(database: Connection, session_id: str, now: float, by: By, action: str = "session.ended") -> bool:
-    """End a session; whether there was one that could be ended."""
-    query = select(users.c.email, sessions.c.team_id).join_from(sessions, users)
-    found = database.execute(query.where(sessions.c.id == session_id)).first()
-    alive = (sessions.c.id == session_id) & sessions.c.revoked_at.is_(None)
-    if found is None or not database.execute(update(sessions).where(alive).values(revoked_at=now)).rowcount:
+def end(
+    database: Connection,
+    session_id: str,
+    now: float,
+    by: By,
+    action: str = "session.ended",
+    *,
+    kind: Table = sessions,
+) -> bool:
+    """End a session, of programs or of the table of another kind; whether there was one that could be ended."""
+    query = select(users.c.email, kind.c.team_id).join_from(kind, users).where(kind.c.id == session_id)
+    found = database.execute(query).first()
+    alive = (kind.c.id == session_id) & kind.c.revoked_at.is_(None)
+    if found is None or not database.execute(update(kind).where(alive).values(revoked_at=now)).rowcount:
         return False
     note(database, by, action, now, whom=found.email, team_id=found.team_id, what=session_id)
     return True

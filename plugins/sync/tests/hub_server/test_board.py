@@ -234,7 +234,7 @@ def test_every_answer_forbids_what_it_does_not_need(boards: Boards, ada: httpx.C
 
 SAFE = {
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",

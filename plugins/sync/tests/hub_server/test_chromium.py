@@ -45,7 +45,9 @@ def test_a_browser_is_signed_in_lets_a_program_and_another_browser_in_and_is_sig
     expect(page).to_have_url(f"{hub.address}/account")
     (cookie,) = context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
-    assert page.evaluate("getComputedStyle(document.body).maxWidth") == "640px", "the policy lets our own style be"
+    assert page.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") == "640px", (
+        "the policy lets our own style be"
+    )
 
     codes = hub.form("/oauth/device", client_id="cli_native")
     page.goto(codes["verification_uri_complete"])

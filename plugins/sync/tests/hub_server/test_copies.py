@@ -172,10 +172,14 @@ def test_a_served_file_is_not_restored_over(hub: HubProcess, filled: Team, run: 
     assert (refused.exit_code, refused.json["code"]) == (1, "LOCK_HELD")
 
 
-def test_a_tenant_is_carried_into_another_hub(hub: HubProcess, filled: Team, run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_tenant_is_carried_into_another_hub(
+    hub: HubProcess, filled: Team, run: Run, tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
     said = run("export", tmp_path / "one.jsonl", "--team", "one", "--database", hub.database)
     assert said.exit_code == 0, said
-    other = tmp_path / "hub.db"
+    database = "" if kind == "sqlite" else request.getfixturevalue("postgres").database()
+    other = database or tmp_path / "hub.db"
     assert run("user", "add", "writer@example.org", "--team", "elsewhere", "--database", other).exit_code == 0
     taken = run("import", tmp_path / "one.jsonl", "--database", other)
     assert taken.json["digest"] == said.json["digest"]
@@ -183,7 +187,7 @@ def test_a_tenant_is_carried_into_another_hub(hub: HubProcess, filled: Team, run
     assert again.json["digest"] == said.json["digest"]
     refused = run("import", tmp_path / "one.jsonl", "--database", other)
     assert (refused.exit_code, refused.json["code"]) == (1, "TEAM_EXISTS")
-    serving = HubProcess(tmp_path)
+    serving = HubProcess(tmp_path, database=database)
     try:
         assert serving.events("one") == hub.events("one")
         with Team(serving, "one").client() as client:

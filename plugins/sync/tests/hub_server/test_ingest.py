@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import json
 import os
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import httpx
 import psycopg
 import pytest
 
-from ..hub import PROJECT, record
+from ..hub import PROJECT, peak, record
 from .team import Team
 
 MIB = 1024 * 1024
@@ -190,21 +189,26 @@ def test_a_batch_has_a_thousand_events_and_one_mebibyte_at_most(team: Team, writ
     assert len(team.events()) == 1000
 
 
-def peak(pid: int) -> int:
-    """The most memory that a process has had, in KiB."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found
-    return int(found[1])
+BOMBS = {
+    "of nothing": (b" " * (300 * MIB), 413, "BODY_TOO_LARGE"),
+    "of brackets": (b"[" * (MIB - 1), 400, "BODY_INVALID"),
+    "of objects": (b'{"a":' * (MIB // 5), 400, "BODY_INVALID"),
+    "of keys": (b"{%s}" % b",".join(b'"%x":0' % one for one in range(100_000)), 400, "BODY_INVALID"),
+    "of one key": (b"{%s}" % b",".join([b'"a":0'] * 150_000), 400, "BODY_INVALID"),
+    "of events": (b'{"events":[%s]}' % b",".join([b"{}"] * 300_000), 413, "BATCH_TOO_LARGE"),
+}
 
 
-def test_a_bomb_is_not_inflated(team: Team, writer: httpx.Client) -> None:
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_bomb_does_not_go_off(team: Team, writer: httpx.Client, bomb: str) -> None:
+    body, status, code = BOMBS[bomb]
     send(writer, record(1))
-    bomb = gzip.compress(b" " * (300 * MIB), 9)
-    assert len(bomb) < MIB
+    packed = gzip.compress(body, 9)
+    assert len(packed) < MIB
     before = peak(team.hub.pid)
-    answer = writer.post("/v1/events", content=bomb, headers={"Content-Encoding": "gzip"})
-    assert (answer.status_code, answer.json()["code"]) == (413, "BODY_TOO_LARGE")
-    assert peak(team.hub.pid) - before < 16 * 1024
+    answer = writer.post("/v1/events", content=packed, headers={"Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert peak(team.hub.pid) - before < (16 if bomb == "of nothing" else 64) * 1024
 
 
 def test_nothing_of_a_stranger_is_inflated_or_read(team: Team) -> None:

@@ -6,18 +6,20 @@ import json
 import socket
 import time
 import tracemalloc
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from starlette.requests import Request
 
-from kitty_sync.hub import around, limits, tokens
+from kitty_sync.hub import around, device, limits, tokens
 from kitty_sync.hub.error import HubError
 from kitty_sync.hub.limits import BATCHES, LOGIN, Limits
 from kitty_sync.hub.store import Store
 
-from ..hub import HubProcess
+from ..hub import HubProcess, peak
 from .browser import Here
 
 
@@ -92,6 +94,31 @@ def test_nobody_knows_whose_counter_is_whose() -> None:
     one, two = Limits(), Limits()
     places = [f"192.0.2.{number}" for number in range(20)]
     assert [one._counter(place) for place in places] != [two._counter(place) for place in places]
+
+
+@pytest.mark.slow
+def test_ten_thousand_open_codes_cost_little_and_keep_nobody_out(tmp_path: Path) -> None:
+    """Of as many addresses. Those that were given wait, and can be approved; the rest is told to come again."""
+    hub = HubProcess(tmp_path, "--behind-proxy")
+    told: Counter[int] = Counter()
+    try:
+        hub.add_user("ada@example.org")
+        codes: list[str] = []
+        with httpx.Client(base_url=hub.address, trust_env=False, timeout=60) as client:
+            client.get("/healthz")
+            before = peak(hub.pid)
+            for number in range(10_000):
+                place = {"X-Forwarded-For": f"10.{number >> 8}.{number & 255}.7"}
+                said = client.post("/oauth/device", data={"client_id": "cli_native"}, headers=place)
+                told[said.status_code] += 1
+                codes += [said.json()["user_code"]] if said.status_code == 200 else []
+            grown = peak(hub.pid) - before
+        assert told == {200: device.WAITING, 429: 10_000 - device.WAITING}
+        assert grown < 64 * 1024
+        for code in (codes[0], codes[-1]):
+            hub.approve("ada@example.org", code)
+    finally:
+        hub.stop()
 
 
 # How slowly, how much, how many

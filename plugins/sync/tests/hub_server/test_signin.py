@@ -302,10 +302,11 @@ def test_pages_have_no_script_and_are_in_no_frame(here: Here) -> None:
         assert policy["default-src"] == "'none'"
         assert policy["frame-ancestors"] == "'none'"
         assert policy["form-action"] == "'self'"
-        assert set(policy) == {"default-src", "style-src", "form-action", "frame-ancestors", "base-uri"}
+        assert policy["img-src"] == "data:"
+        assert set(policy) == {"default-src", "img-src", "style-src", "form-action", "frame-ancestors", "base-uri"}
         assert "unsafe" not in answer.headers["content-security-policy"]
         assert "<script" not in answer.text
-        assert not re.findall(r'(?:src|href|action)="(?!/[a-z])', answer.text)
+        assert not re.findall(r'(?:src|href|action)="(?!/[a-z]|data:,")', answer.text)
         assert (answer.headers["cache-control"], answer.headers["x-frame-options"]) == ("no-store", "DENY")
         assert (answer.headers["referrer-policy"], answer.headers["x-content-type-options"]) == (
             "same-origin",

@@ -228,6 +228,20 @@ def test_it_is_where_the_environment_says(place: str, isolated: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ("user", "list"), ("user", "remove", "ada@example.org", "--team", "one"), ("user", "link", "ada@example.org"),
+        ("user", "approve", "ada@example.org", "BCDF-GHJK"), ("token", "list", "--team", "one"), ("token", "revoke", "x"),
+        ("audit",), ("aside", "--team", "one"), ("export", "one.jsonl", "--team", "one"), ("backup", "copy.db"),
+    ],
+)  # fmt: skip
+def test_a_command_that_needs_a_hub_makes_none(isolated: Path, words: tuple[str, ...]) -> None:
+    done = kitty(isolated, *words, "--database", "mistyped.db", "--json")
+    assert (done.returncode, json.loads(done.stderr or done.stdout)["code"]) == (1, "HUB_DATABASE")
+    assert not list(isolated.glob("*.db*"))
+
+
+@pytest.mark.parametrize(
     "address",
     [
         "postgresql://ada:hush@127.0.0.1:1/hub",
