@@ -207,7 +207,8 @@ class Serving:
         from kitty_sync.hub.store import Store
 
         command = [kitty, "hub", "serve", "--database", database, "--port", "0", "--json"]
-        self._process = subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, text=True)
+        with (directory / "hub.log").open("a") as log:
+            self._process = subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self._process.stdout is not None
         self.port = int(str(json.loads(self._process.stdout.readline())["address"]).rpartition(":")[2])
         store = Store(database)

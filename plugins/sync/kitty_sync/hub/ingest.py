@@ -48,7 +48,8 @@ class Candidate(NamedTuple):
     mission_id: str
     mission_slug: str
     record: str
-    sent_id: str
+    stored: Result
+    """What is said of it where it is new, as nearly all are: made before, since one writes at a time."""
 
 
 def judge(body: Mapping[str, Any], who: Member) -> list[Candidate | Result]:
@@ -80,7 +81,7 @@ def add(
     received_at = datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds")
     if by_hand.insert(database, team_id, last, sent, received_at) == len(sent):  # as it is nearly always
         new = sent
-        results = [one if isinstance(one, Result) else Result(one.sent_id, STORED) for one in judged]
+        results = [one if isinstance(one, Result) else one.stored for one in judged]
     else:
         database.execute(_FORGET, {"team": team_id, "last": last})
         results, new = _compared(judged, by_hand.known(database, team_id, sent))
@@ -104,12 +105,12 @@ def _compared(
         if key not in known:
             known[key] = one.digest
             new.append(one)
-            results.append(Result(one.sent_id, STORED))
+            results.append(one.stored)
         elif known[key] == one.digest:
-            results.append(Result(one.sent_id, DUPLICATE))
+            results.append(one.stored._replace(status=DUPLICATE))
         else:
             message = f"it is known with another content: {known[key]}"
-            results.append(Result(one.sent_id, CONFLICT, code="EVENT_ID_CONFLICT", message=message))
+            results.append(one.stored._replace(status=CONFLICT, code="EVENT_ID_CONFLICT", message=message))
     return results, new
 
 
@@ -163,7 +164,7 @@ def _judged(record: Any) -> Candidate | Result:
         record["mission_id"],
         record["mission_slug"],
         f"{{{kept}}}",
-        sent_id,
+        Result(sent_id, STORED),
     )
 
 
