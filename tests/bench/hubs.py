@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BATCH, BATCHES = 500, 20
 SUBSCRIBERS, EVENTS = 500, 100
+SENDERS, REQUESTS = 50, 60
 PROJECT = "6f1d6c0e-1f2e-4d0c-9a55-3a8f3f1c2b7d"
 _COLUMNS = "team_id, seq, project, event_id, digest, mission_id, mission_slug, received_at, record"
 _SENT = ("project", "event_id", "digest", "mission_id", "mission_slug", "record")
@@ -220,14 +221,19 @@ class Serving:
         self.tokens = [one.access_token for one in pairs]
         store.close()
 
+    def memory(self) -> float:
+        """MiB that it has in memory now."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
     def close(self) -> None:
         """End it."""
         self._process.terminate()
         self._process.wait()
 
 
-async def heard(serving: Serving) -> list[float]:
-    """Seconds from before an event is sent until each who listens has it: the time to keep it is in that."""
+async def heard(serving: Serving) -> tuple[list[float], float]:
+    """Seconds from before an event is sent until each who listens has it: the time to keep it is in that. And MiB of the hub meanwhile."""
     sent: dict[str, float] = {}
     took: list[float] = []
     ready = asyncio.Semaphore(0)
@@ -257,9 +263,29 @@ async def heard(serving: Serving) -> list[float]:
         writer.write(_request("POST", "/v1/events", serving.tokens[0], message) + message)
         await _answered(reader)
         await asyncio.sleep(0.25)
+    memory = serving.memory()
     await asyncio.gather(*listening)
     writer.close()
-    return sorted(took)
+    return sorted(took), memory
+
+
+async def asked(serving: Serving) -> tuple[float, list[float]]:
+    """Requests with one event each, one after the other on each of `SENDERS` connections: how many a second, and seconds of each."""
+    took: list[float] = []
+
+    async def send(token: str) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", serving.port)
+        for _ in range(REQUESTS):
+            message = json.dumps({"events": [record()]}).encode()
+            begun = time.perf_counter()
+            writer.write(_request("POST", "/v1/events", token, message) + message)
+            await _answered(reader)
+            took.append(time.perf_counter() - begun)
+        writer.close()
+
+    begun = time.perf_counter()
+    await asyncio.gather(*map(send, serving.tokens[:SENDERS]))
+    return len(took) / (time.perf_counter() - begun), sorted(took)
 
 
 def _request(method: str, path: str, token: str, message: bytes = b"") -> bytes:

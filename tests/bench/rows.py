@@ -255,7 +255,7 @@ def ingest(bench: Bench) -> Iterator[str]:
 
 
 def live(bench: Bench) -> Iterator[str]:
-    """From before an event is sent until each of 500 who listen has it."""
+    """From before an event is sent until each of 500 who listen has it; and what one process of a hub carries."""
     for name in ("SQLite", "PostgreSQL"):
         with contextlib.ExitStack() as stack:
             place = str(bench.scratch / "live.db")
@@ -263,10 +263,24 @@ def live(bench: Bench) -> Iterator[str]:
                 place = stack.enter_context(hubs.postgresql(bench.scratch))("live")
             serving = hubs.Serving(KITTY, bench.scratch, place)
             stack.callback(serving.close)
-            took = asyncio.run(hubs.heard(serving))
-        half, most = (took[int(len(took) * part)] * 1000 for part in (0.5, 0.99))
+            empty = serving.memory()
+            took, memory = asyncio.run(hubs.heard(serving))
+            rate, waits = asyncio.run(hubs.asked(serving))
+        half, most = _quantiles(took)
         mark = "" if most < 100 else " MISSED"
         yield f"heard by {hubs.SUBSCRIBERS} who listen, {name}: p50 {half:.0f} ms, p99 {most:.0f} ms, goal p99 < 100 ms{mark}"
+        yield f"the hub in memory: {empty:.0f} MiB, and {memory:.0f} MiB with all of them"
+        half, most = _quantiles(waits)
+        yield (
+            f"requests with one event by {hubs.SENDERS} at once, one process, {name}: {rate:.0f} a second, "
+            f"p50 {half:.0f} ms, p99 {most:.0f} ms"
+        )
+
+
+def _quantiles(took: list[float]) -> tuple[float, float]:
+    """The median and the 99th percentile, in milliseconds, of seconds in order."""
+    half, most = (took[int(len(took) * part)] * 1000 for part in (0.5, 0.99))
+    return half, most
 
 
 ALONE = {**os.environ, "KITTY_PLUGINS": "merge"}
