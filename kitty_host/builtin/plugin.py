@@ -15,7 +15,7 @@ def kitty_commands() -> list[Command]:
     return [
         Command("doctor", "kitty_host.builtin.doctor:doctor", "Say what is wrong here, and how to mend it."),
         Command("ledger", "kitty_host.builtin.ledger:ledger", "Show, verify or repair a mission's ledger."),
-        Command("plugins", "kitty_host.builtin.plugins:plugins", "List plugins and their faults."),
+        Command("plugins", "kitty_host.builtin.plugins:plugins", "List plugins and their faults, or write one."),
     ]
 
 

@@ -1,4 +1,4 @@
-"""`kitty plugins`: who is there, who ought to be, and what is wrong with whom."""
+"""`kitty plugins`: who is there, who ought to be, what is wrong with whom, and a new one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import click
 from kitty_host.api import Finding
 from kitty_host.builtin.plugin_health import look, unfilled
 from kitty_host.command import Invocation, command, group
-from kitty_host.discovery import Entry
+from kitty_host.discovery import Entry, roles
 from kitty_host.plugins import Plugins
 from kitty_host.report import REFUSED, counted
 
-plugins = group("plugins", help="List plugins and their faults.")
+plugins = group("plugins", help="List plugins and their faults, or write one.")
 
 
 @command("list", group=plugins)
@@ -56,6 +56,24 @@ def doctor(call: Invocation) -> None:
     )
     if not ok:
         click.get_current_context().exit(REFUSED)
+
+
+@command("new", group=plugins)
+@click.argument("name")
+@click.option("--directory", metavar="DIR", help="The new directory; kitty-NAME here, if not said.")
+def new(call: Invocation, name: str, directory: str | None) -> None:
+    """Write a plugin of your own: a command, a hook, and tests that pass."""
+    from kitty_host.builtin import scaffold
+
+    scaffold.checked(name, frozenset({*call.plugins.entries, *call.plugins.commands()[0], *roles()}))
+    place = (call.directory / (directory or f"kitty-{name}")).absolute()
+    written = scaffold.write(name, place)
+    payload = {"name": name, "distribution": f"kitty-{name}", "path": str(place), "files": written}
+    call.show(
+        {"schema": "kitty.plugins.new/1", **payload},
+        f"kitty-{name} is in {place}. Try it there:\n"
+        f"  python -m pip install --editable . pytest\n  python -m pytest\n  kitty plugins doctor\n  kitty {name}",
+    )
 
 
 def rows(plugins: Plugins) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from pathlib import Path
@@ -64,39 +63,3 @@ def test_not_being_in_a_repository_has_a_reason_of_its_own(project: Project, iso
     inside = project.process("doctor", "--json").json
     assert inside["code"] == outside["code"] == "SPEC_KITTY_REPO_NOT_INITIALIZED"
     assert inside["details"] == {"directory": str(project.root), "reason": "no_config"}
-
-
-ROOT = Path(__file__).parents[2]
-# What comes from elsewhere than a call with the code in it: click's, the hosts' own last door, and those of a third party's.
-SAID_OTHERWISE = {"USAGE", "FAULT", "FAILED", "INTERRUPTED", "GIT_FAILED", "QUEUE_DAMAGED"}
-
-
-def codes_of(source: str) -> set[str]:
-    """The codes that a module raises or finds."""
-    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-    named = [
-        node
-        for node in calls
-        if getattr(node.func, "id", getattr(node.func, "attr", "")) in ("KittyError", "Finding", "_open", "_failed")
-    ]
-    first = [node.args[0] for node in named if node.args]
-    return {
-        one.value for one in first if isinstance(one, ast.Constant) and re.fullmatch("[A-Z][A-Z_]+", str(one.value))
-    }
-
-
-def test_every_code_is_documented_and_every_documented_code_exists() -> None:
-    sources = [*ROOT.glob("kitty_host/**/*.py"), *ROOT.glob("plugins/*/kitty_*/**/*.py")]
-    raised = set().union(*(codes_of(path.read_text()) for path in sources))
-    everything = "\n".join(path.read_text() for path in sources)
-    rows = re.findall(r"^\| `([A-Z][A-Z_]+)` \|", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
-    assert raised - set(rows) == set()
-    assert {code for code in rows if f'"{code}"' not in everything} - SAID_OTHERWISE == set()
-    assert len(set(rows)) == len(rows)
-
-
-def test_that_a_code_is_seen_where_it_is_raised() -> None:
-    assert codes_of('raise KittyError("NEW_CODE", "what", "way")\nyield Finding("OTHER", "x", "y")') == {
-        "NEW_CODE",
-        "OTHER",
-    }

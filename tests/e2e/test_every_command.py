@@ -33,6 +33,7 @@ WITHOUT_A_REPOSITORY = {
     "mission types": "speaks of what is installed",
     "plugins list": "speaks of kitty itself",
     "plugins doctor": "speaks of kitty itself",
+    "plugins new": "writes a plugin wherever one is",
 }
 SERVERS = {"hub serve", "mcp", "board"}
 """They go on until they are ended."""
