@@ -1,0 +1,1 @@
+"""Tells somebody when a work package is blocked, rejected or done."""
