@@ -70,10 +70,16 @@ class Kitty(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click, but an unknown name in an installation that lacks plugins says which."""
+        """As click, but an unknown name that is close to a known one says to which, and in an installation that lacks plugins, those."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], self.list_commands(ctx))
+            if close:
+                said = f"No such command {args[0]!r}. Did you mean {' or '.join(map(repr, close))}?"
+                raise click.UsageError(said, ctx) from None
             error = missing(f"no installed plugin brings a command {args[0]}")
             if error.details["distributions"]:
                 raise error from None
@@ -146,12 +152,14 @@ def _width() -> int:
 
 
 def _keep_directory(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
-    if not value or context.resilient_parsing:
+    if not value:
         return
     from pathlib import Path
 
     directory = Path(*value)  # as Git's: each is relative to the one before
     if not directory.is_dir():
+        if context.resilient_parsing:  # somebody is typing
+            return
         raise KittyError("WORKSPACE_ROOT_NOT_FOUND", f"{directory} is not a directory", "give an existing one to -C")
     context.obj.directory = directory
 

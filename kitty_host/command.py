@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     # Imported where they are used: help, which needs none of them, is asked for many times a day.
     from pathlib import Path
 
+    from click.shell_completion import CompletionItem
+
     from kitty_host.mission import Mission
     from kitty_host.plugins import Plugins
     from kitty_host.repo import Repo
@@ -149,12 +151,32 @@ class Invocation:
         return ""
 
 
+class _Offered(click.types.StringParamType):
+    """A word for which a shell can be offered some; only then is it found out which."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """See `kitty_host.completion`."""
+        from kitty_host import completion
+
+        found: list[CompletionItem] = getattr(completion, self._what)(ctx, param, incomplete)
+        return found
+
+
+_MISSION, _PACKAGE = _Offered("missions"), _Offered("packages")
+_PACKAGES = ("wp", "ids")
+"""Arguments of these names are work packages, whoever's command it is."""
+
+
 def command(
     name: str, *, mission: bool = False, agent: bool = False, group: click.Group | None = None, **attributes: Any
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Make a click command whose function takes the `Invocation` first.
 
     Every command has `--json`; `mission` adds `--mission` (and the hidden `--feature`), `agent` adds `--agent`.
+    A shell completes missions, and arguments named `wp` or `ids`.
     """
 
     def make(function: Callable[..., None]) -> click.Command:
@@ -167,11 +189,18 @@ def command(
         made = click.Command(
             name, callback=run, params=params, help=inspect.cleandoc(function.__doc__ or ""), **attributes
         )
+        for one in params:
+            if one.name in _PACKAGES and one.type is click.STRING:
+                one.type = _PACKAGE
         options = [_stored("--json", "json", "Print one JSON object.", is_flag=True)]
         if mission:
             options.append(
                 _stored(
-                    "--mission", "selector", "A mission: id, its first eight characters, or slug.", metavar="MISSION"
+                    "--mission",
+                    "selector",
+                    "A mission: id, its first eight characters, or slug.",
+                    metavar="MISSION",
+                    type=_MISSION,
                 )
             )
             options.append(_stored("--feature", "feature", hidden=True))

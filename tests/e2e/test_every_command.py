@@ -25,6 +25,7 @@ WORDS = {
     "action": "implement",
     "version": "1.0",
     "provider": "github",
+    "shell": "bash",
 }
 MORE = {"intake": ["plan.md"], "review": ["--claim"], "effort": ["--seconds", "1"]}
 WITHOUT_A_REPOSITORY = {
@@ -33,6 +34,8 @@ WITHOUT_A_REPOSITORY = {
     "mission types": "speaks of what is installed",
     "plugins list": "speaks of kitty itself",
     "plugins doctor": "speaks of kitty itself",
+    "help": "speaks of kitty itself",
+    "completion": "speaks of kitty itself",
     "plugins new": "writes a plugin wherever one is",
 }
 SERVERS = {"hub serve", "mcp", "board"}

@@ -1,0 +1,105 @@
+"""`kitty help`: a command, a page of the documentation, or an error code, by its name; and `kitty completion`.
+
+The pages are those of `docs/`; a wheel has a copy of them.
+"""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from pathlib import Path
+
+import click
+
+from kitty_host import completion as completions
+from kitty_host.api import KittyError
+from kitty_host.command import Invocation, command
+from kitty_host.completion import SHELLS
+
+_PLACES = (Path(__file__).parents[1] / "docs", Path(__file__).parents[2] / "docs")
+"""In a wheel, and in a checkout."""
+
+
+@command("help")
+@click.argument("topic", nargs=-1)
+def help_(call: Invocation, topic: tuple[str, ...]) -> None:
+    """Explain a command, a page of the documentation, or an error code.
+
+    Without one, all there is to ask for is listed.
+    """
+    root = click.get_current_context().find_root()
+    if topic:
+        text = _of_command(root, topic) or _page(topic) or _code(topic)
+        if text is None:
+            raise _unknown(root, topic)
+    else:
+        text = f"{root.get_help()}\n\nPages:\n" + "\n".join(f"  {name:16} {title}" for name, title in pages().items())
+        text += "\n\nkitty help COMMAND, kitty help PAGE, kitty help CODE"
+    payload = {"schema": "kitty.help/1", "topic": " ".join(topic), "text": text}
+    if call.json or not topic:
+        call.show(payload, text)
+    else:
+        click.echo_via_pager(text.rstrip("\n") + "\n")
+
+
+@command("completion")
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(call: Invocation, shell: str) -> None:
+    """Print what makes a shell complete commands, missions and work packages.
+
+    \b
+    bash:  eval "$(kitty completion bash)"        in ~/.bashrc
+    zsh:   eval "$(kitty completion zsh)"         in ~/.zshrc
+    fish:  kitty completion fish | source         in ~/.config/fish/config.fish
+    """
+    text = completions.script(click.get_current_context().find_root().command, shell)
+    call.show({"schema": "kitty.completion/1", "shell": shell, "script": text}, text)
+
+
+def pages() -> dict[str, str]:
+    """The pages of the documentation, by name, with their titles."""
+    place = next((one for one in _PLACES if one.is_dir()), None)
+    found = sorted(place.glob("*.md")) if place else []
+    return {
+        path.stem: path.open(encoding="utf-8").readline().lstrip("# ").strip()
+        for path in found
+        if path.stem != "README"
+    }
+
+
+def _of_command(root: click.Context, words: tuple[str, ...]) -> str | None:
+    context = root
+    for word in words:
+        child = context.command.get_command(context, word) if isinstance(context.command, click.Group) else None
+        if child is None:
+            return None
+        context = click.Context(child, info_name=word, parent=context)
+    return context.get_help()
+
+
+def _page(words: tuple[str, ...]) -> str | None:
+    name = "-".join(words).lower()
+    if name not in pages():
+        return None
+    place = next(one for one in _PLACES if one.is_dir())
+    return (place / f"{name}.md").read_text(encoding="utf-8")
+
+
+def _code(words: tuple[str, ...]) -> str | None:
+    """The row of a code: what is wrong, and how to mend it."""
+    found = _codes().get(words[0].upper()) if len(words) == 1 else None
+    return f"{words[0].upper()}\n  what is wrong:  {found[0]}\n  how to mend it: {found[1]}" if found else None
+
+
+def _codes() -> dict[str, tuple[str, str]]:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", _page(("errors",)) or "", re.MULTILINE)
+    return {code: (wrong, mend) for code, wrong, mend in rows}
+
+
+def _unknown(root: click.Context, words: tuple[str, ...]) -> KittyError:
+    command_names = root.command.list_commands(root) if isinstance(root.command, click.Group) else []
+    said = " ".join(words)
+    close = get_close_matches(said, sorted({*command_names, *pages()}))
+    close = close or get_close_matches(said.upper(), list(_codes()))
+    hint = f"did you mean {' or '.join(close[:3])}?" if close else "run: kitty help"
+    return KittyError("TOPIC_UNKNOWN", f"there is no command, page or code {said}", hint)
