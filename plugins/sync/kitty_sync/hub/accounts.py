@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from kitty_host.api import KittyError
 from kitty_sync.hub.audit import SOMEBODY, By, note
-from kitty_sync.hub.schema import links, members, sessions, teams, users, visits
+from kitty_sync.hub.schema import grants, links, members, sessions, teams, users, visits
 
 OWNER, WRITER, READER = ROLES = ("owner", "writer", "reader")
 _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,189}")
@@ -80,12 +80,13 @@ def add(
 def remove(database: Connection, who: Member, now: float, by: By = SOMEBODY) -> None:
     """Take somebody out of a team: what was begun there as this one is over, at once and for ever, whoever comes back."""
     here = [
-        (one.c.user_id == who.user_id) & (one.c.team_id == who.team_id) for one in (sessions, visits, links, members)
+        (one.c.user_id == who.user_id) & (one.c.team_id == who.team_id)
+        for one in (sessions, visits, links, grants, members)
     ]
     database.execute(update(sessions).where(here[0], sessions.c.revoked_at.is_(None)).values(revoked_at=now))
     database.execute(update(visits).where(here[1], visits.c.revoked_at.is_(None)).values(revoked_at=now))
-    database.execute(delete(links).where(here[2]))
-    database.execute(delete(members).where(here[3]))
+    for table, this in ((links, here[2]), (grants, here[3]), (members, here[4])):
+        database.execute(delete(table).where(this))
     note(database, by, "member.removed", now, whom=who.email, team_id=who.team_id)
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
@@ -26,12 +27,17 @@ from kitty_host.plugins import Plugins
 from kitty_host.report import ERROR_SCHEMA, shown
 from kitty_sync.hub import board, bodies, ingest, metrics, oauth, openapi, pages, read, released, tokens, v1
 from kitty_sync.hub.accounts import Member
+from kitty_sync.hub.answer import JsonAnswer
 from kitty_sync.hub.around import Around
 from kitty_sync.hub.error import HubError, busy, no_token
 from kitty_sync.hub.limits import Limits
 from kitty_sync.hub.live import Live
 from kitty_sync.hub.metrics import Metrics
 from kitty_sync.hub.store import Store
+
+STREAMS = 50
+"""To how many a member of a team may listen at once, at each process."""
+T = TypeVar("T")
 
 
 @define
@@ -53,6 +59,7 @@ class Hub:
     crowded: Callable[[], bool] = lambda: False
     """Whether there are as many connections as there may be."""
     _patterns: dict[Any, str] = field(factory=dict, init=False)
+    _listening: Counter[tuple[str, str]] = field(factory=Counter, init=False)
 
     def application(self) -> Starlette:
         """Everything that is answered."""
@@ -103,16 +110,33 @@ class Hub:
     ) -> tuple[list[ingest.Result], int]:
         """Keep the events of a batch, and wake who waits for them; what became of each, and where the team's events end now."""
         change = partial(ingest.add, team_id=team_id, judged=judged, now=self.clock())
-        told = await asyncio.wrap_future(self.store.later(change, adds=True))
-        self.live.ring(team_id)
-        return told
+        kept = self.store.later(change, adds=True, team=team_id)
+        # Whoever sent it may have gone by then; those who listen are told all the same.
+        loop = asyncio.get_running_loop()
+        kept.add_done_callback(lambda _: loop.call_soon_threadsafe(self.live.ring, team_id))
+        return await asyncio.wrap_future(kept)
+
+    async def listen(self, who: Member, told: AsyncIterator[T]) -> AsyncIterator[T]:
+        """The same, counted as one that this member listens to; see `may_listen`."""
+        self._listening[who.user_id, who.team_id] += 1
+        try:
+            async for one in told:
+                yield one
+        finally:
+            self._listening[who.user_id, who.team_id] -= 1
+
+    def may_listen(self, who: Member) -> None:
+        """Nobody takes the connections of all. Errors: `HUB_BUSY` (429)."""
+        if self._listening[who.user_id, who.team_id] >= STREAMS:
+            message = f"{who.email} listens {STREAMS} times already"
+            raise HubError("HUB_BUSY", 429, message, "end some of them", {"Retry-After": "60"})
 
     # What every answer has
 
     def refusal(self, error: HubError) -> Response:
         """How a refusal is answered."""
         self.metrics.refused(error.code)
-        return JSONResponse({"schema": ERROR_SCHEMA, **shown(error)}, error.status, headers=error.headers)
+        return JsonAnswer({"schema": ERROR_SCHEMA, **shown(error)}, error.status, headers=error.headers)
 
     def pattern_of(self, endpoint: Any) -> str:
         """The path of a call as it is written down here; empty for none."""
@@ -146,11 +170,11 @@ class _Application(Starlette):
 
     def __init__(self, hub: Hub, **calls: Any) -> None:
         super().__init__(**calls)
-        self._hub = hub
+        self.hub = hub
 
     def build_middleware_stack(self) -> ASGIApp:
-        return Around(super().build_middleware_stack(), self._hub)
+        return Around(super().build_middleware_stack(), self.hub)
 
 
 async def _healthy(_: Request) -> Response:
-    return JSONResponse({"status": "ok"})
+    return JsonAnswer({"status": "ok"})

@@ -95,7 +95,7 @@ class _Request:
         """The same, with the headers of every answer."""
 
         async def sent(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 self._status = message["status"]
                 headers = MutableHeaders(scope=message)
                 for name, value in self._own.items():
@@ -140,15 +140,20 @@ class _Request:
 def _believe(scope: Scope, headers: Headers) -> None:
     """Take what the proxy says of who asks. It adds the address that it saw at the end; what stands before, anybody can have written."""
     said = headers.getlist("x-forwarded-for")
-    try:
-        address = str(ipaddress.ip_address(said[-1].rpartition(",")[2].strip())) if said else ""
-    except ValueError:
-        address = ""
-    if address:
-        scope["client"] = (address, 0)
+    if said:
+        scope["client"] = (_address(said[-1].rpartition(",")[2].strip()), 0)
     scheme = headers.get("x-forwarded-proto", "")
     if scheme in ("http", "https"):
         scope["scheme"] = scheme
+
+
+def _address(text: str) -> str:
+    """An address, with a port behind it or not. What cannot be read is of nobody, and above all not of the proxy's machine."""
+    with_port = re.fullmatch(r"\[(.+)\](?::\d+)?|([0-9.]+):\d+", text)
+    try:
+        return str(ipaddress.ip_address(next(filter(None, with_port.groups())) if with_port else text))
+    except ValueError:
+        return "unknown"
 
 
 def _too_slow() -> HubError:

@@ -8,8 +8,6 @@ to another event. PostgreSQL has its own tools for this.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +16,9 @@ from pathlib import Path
 from attrs import frozen
 
 from kitty_host.api import KittyError
-from kitty_host.files import disk_errors, lock, rename, sync_file, temporary, write_new
-from kitty_sync.hub.ingest import canonical, normal
+from kitty_host.files import disk_errors, rename, sync_file, temporary, write_new
+from kitty_sync.hub.ingest import digest_of_record
+from kitty_sync.hub.sqlite import alone
 
 _PAGES = 2000
 """Pages of a step, between which is told how far it is."""
@@ -47,19 +46,19 @@ def back_up(database: Path, target: Path, told: Told = lambda done, of: None) ->
 
 def restore(copy: Path, database: Path, told: Told = lambda done, of: None) -> Copy:
     """Make a hub's file of a copy, at a place where there is none. Errors: `FILE_EXISTS`, `HUB_DATABASE`, `LOCK_HELD`."""
-    with lock(_beside(database), wait_seconds=0, purpose=f"the hub's database {database}"):
+    with alone(database):
         return _copied(copy, database, told, _begin_anew)
-
-
-def _beside(database: Path) -> Path:
-    return database.with_name(f"{database.name}.lock")
 
 
 def _copied(
     source: Path, target: Path, told: Told, change: Callable[[sqlite3.Connection], None] = lambda copy: None
 ) -> Copy:
-    if target.exists():
-        raise KittyError("FILE_EXISTS", f"{target} is there already", "name another file", path=str(target))
+    # A log that was left beside a file that is gone would be played into the new one, and take its place.
+    for there in (target, *(target.with_name(f"{target.name}{end}") for end in ("-wal", "-shm", "-journal"))):
+        if there.exists():
+            raise KittyError(
+                "FILE_EXISTS", f"{there} is there already", "move it away, or name another file", path=str(there)
+            )
     if not source.is_file():
         raise KittyError("HUB_DATABASE", f"there is no file {source}", "name one with --database", path=str(source))
     scratch = temporary(target.parent)
@@ -106,17 +105,9 @@ def _looked_at(copy: sqlite3.Connection, source: Path) -> tuple[int, int]:
         count += 1
         if seq > last[team_id]:
             raise _damaged(source, f"the event {event_id} has a number that was never given")
-        if _digest(record) != digest:
+        if digest_of_record(record) != digest:
             raise _damaged(source, f"the event {event_id} is not what was stored")
     return len(last), count
-
-
-def _digest(record: str) -> str:
-    try:
-        event = json.loads(record)["event"]
-        return hashlib.sha256(canonical(normal(event)).encode()).hexdigest()
-    except (ValueError, KeyError, TypeError):
-        return ""
 
 
 def _begin_anew(copy: sqlite3.Connection) -> None:
@@ -124,7 +115,7 @@ def _begin_anew(copy: sqlite3.Connection) -> None:
         copy.execute(f"UPDATE {table} SET revoked_at = ? WHERE revoked_at IS NULL", (time.time(),))
     for table in ("grants", "links"):
         copy.execute(f"DELETE FROM {table}")
-    copy.execute("UPDATE teams SET last_seq = last_seq + ? WHERE last_seq > 0", (_GAP,))
+    copy.execute("UPDATE teams SET last_seq = last_seq + ?", (_GAP,))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from kitty_sync.hub.app import Hub
 
+_log = logging.getLogger(__name__)
 HOOK = "kitty_board_page"
 PAUSE = 0.5
 """Seconds from one word of changes to the next: the page is fetched again each time."""
@@ -75,14 +77,18 @@ def routes(hub: Hub) -> list[Route]:
             if asked not in known.pages:
                 if len(known.pages) >= _PAGES:
                     known.pages.clear()
-                known.pages[asked] = await run_in_threadpool(_drawn, hub, known, *asked)
+                drawn = await run_in_threadpool(_drawn, hub, known, *asked)
+                if not isinstance(drawn, Page):
+                    return _said(*drawn)
+                known.pages[asked] = drawn
             return _answer(known.pages[asked])
 
     async def events(request: Request, who: Member) -> Response:
         """Tells that something changed."""
+        hub.may_listen(who)
         after = await hub.read(ingest.last_position, who.team_id)
         return StreamingResponse(
-            _changes(hub, request, who, after),
+            hub.listen(who, _changes(hub, request, who, after)),
             media_type="text/event-stream",
             headers={"X-Accel-Buffering": "no"},
         )
@@ -171,7 +177,7 @@ async def _changes(hub: Hub, request: Request, who: Member, after: int) -> Async
     """Server-sent events as `kitty board` sends them, until the hub ends, or whoever listens may look no longer."""
     yield "retry: 1000\n\n"
     async for rung in hub.live.due(who.team_id):
-        now = await signin.viewer(hub, request)
+        now = await signin.viewer(hub, request, renew=False)  # a page that nobody looks at is no use of the session
         if now is None or now.team_id != who.team_id:
             return
         last = await hub.read(ingest.last_position, who.team_id)
@@ -197,10 +203,11 @@ def _drawn(hub: Hub, known: Missions, project: str, mission: str, closed: bool) 
     shown = tuple(sorted(found[:_MOST], key=lambda state: state.mission.slug))
     try:
         page: Page = hub.plugins.required(HOOK, states=shown, links=_links(known, project, mission, len(found)))
-    except (KittyError, PluginFault) as error:
-        return str(error), 500
     except Exception as error:  # noqa: BLE001 - a page that cannot be drawn ends nothing, and says so
-        return f"a fault: {error!r}", 500
+        _log.error(
+            "the board cannot be drawn: %s", error if isinstance(error, KittyError | PluginFault) else repr(error)
+        )
+        return "the board cannot be drawn; the log of the hub says why", 500
     return page
 
 
@@ -270,9 +277,7 @@ def _happened(record: Mapping[str, Any], received_at: str) -> dict[str, str]:
 # What is answered
 
 
-def _answer(drawn: Page | tuple[str, int]) -> Response:
-    if not isinstance(drawn, Page):
-        return _said(*drawn)
+def _answer(drawn: Page) -> Response:
     return HTMLResponse(drawn.html, headers={"Content-Security-Policy": drawn.policy})
 
 

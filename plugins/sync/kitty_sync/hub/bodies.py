@@ -23,7 +23,8 @@ LARGEST = 1024 * 1024
 LARGEST_FORM = 8 * 1024
 DEEPEST = 32
 """How many objects and lists may be in one another."""
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""A string, or what is left where one does not end. It never goes back: a body of quotes must not take longer than another."""
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_BRACKET = bytes(one for one in range(256) if one not in _STEP)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,10 @@ from sqlalchemy import Connection, Table, insert, select
 
 from kitty_host.api import KittyError
 from kitty_host.files import disk_errors, rename, sync_file, temporary
-from kitty_sync.hub.schema import artifacts, events, members, metadata, set_aside, teams, users
+from kitty_sync.hub.accounts import ROLES, email_of, team_of
+from kitty_sync.hub.audit import SOMEBODY, By, note
+from kitty_sync.hub.ingest import digest_of_record
+from kitty_sync.hub.schema import artifacts, events, members, set_aside, teams, users
 
 SCHEMA = "kitty.hub.tenant/1"
 CARRIED: tuple[Table, ...] = (users, members, events, set_aside, artifacts)
@@ -63,9 +68,7 @@ def write(database: Connection, slug: str, path: Path, told: Told = lambda done,
 
 def lines(database: Connection, slug: str, told: Told = lambda done, of: None) -> Iterator[bytes]:
     """A team, line by line. `told` hears how many rows there were so far. Errors: `TEAM_UNKNOWN`."""
-    team = database.execute(select(teams).where(teams.c.slug == slug)).mappings().first()
-    if team is None:
-        raise KittyError("TEAM_UNKNOWN", f"there is no team {slug!r}", "see who there is: kitty hub user list")
+    team = database.execute(select(teams).where(teams.c.id == team_of(database, slug))).mappings().one()
     whole = hashlib.sha256()
     count = 0
     for line in ({"schema": SCHEMA, "team": dict(team)}, *_rows(database, team["id"])):
@@ -90,21 +93,29 @@ def _rows(database: Connection, team_id: str) -> Iterator[dict[str, Any]]:
             yield {table.name: dict(row)}
 
 
-def take(database: Connection, path: Path, told: Told = lambda done, of: None) -> Tenant:
-    """Add the team of a file, in the transaction of the caller. Errors: `TENANT_FILE` for a file that is not whole, `TEAM_EXISTS`."""
+def take(database: Connection, path: Path, told: Told = lambda done, of: None, by: By = SOMEBODY) -> Tenant:
+    """Add the team of a file, in the transaction of the caller. Errors: `TENANT_FILE` for a file that is not whole, `TEAM_EXISTS`.
+
+    That it is whole says nothing of who wrote it: no row of another team is taken, and no event that is not what its digest says.
+    """
     team, rows = _checked(path)
+    now = time.time()
     if database.scalar(select(teams.c.id).where((teams.c.slug == team["slug"]) | (teams.c.id == team["id"]))):
         raise KittyError("TEAM_EXISTS", f"there is a team {team['slug']} already", "import it into another hub")
     database.execute(insert(teams).values(team))
+    note(database, by, "team.made", now, team_id=team["id"], what=team["slug"])
     known = _Users(database)
     count = 0
     with path.open("rb") as stream:
         found = (json.loads(line) for line in islice(stream, 1, rows + 1))
-        while chunk := [next(iter(one.items())) for one in islice(found, _CHUNK)]:
+        while chunk := [_row(path, one, team["id"]) for one in islice(found, _CHUNK)]:
             for table in CARRIED:
                 values = [known.here(table, row) for name, row in chunk if name == table.name]
                 if values := [value for value in values if value]:
                     database.execute(insert(table), values)
+                for value in values if table is members else ():
+                    who = {"whom": email_of(database, value["user_id"]), "team_id": team["id"], "what": value["role"]}
+                    note(database, by, "member.added", now, **who)
             told(count := count + len(chunk), 0)
     return Tenant(team["slug"], rows, digest_of(database, team["id"]))
 
@@ -120,10 +131,15 @@ class _Users:
         """The row as it is added here; empty for one that is there."""
         if table is users:
             known = self._database.scalar(select(users.c.id).where(users.c.email == row["email"]))
-            self._ids[row["id"]] = known or row["id"]
-            return {} if known else row
+            taken = self._database.scalar(select(users.c.id).where(users.c.id == row["id"]))
+            self._ids[row["id"]] = known or (str(uuid.uuid4()) if taken else row["id"])
+            return {} if known else {**row, "id": self._ids[row["id"]]}
         if "user_id" in row:
-            return {**row, "user_id": self._ids.get(row["user_id"], row["user_id"])}
+            if row["user_id"] not in self._ids:  # somebody of this hub, whom the file only knows the number of
+                raise KittyError(
+                    "TENANT_FILE", "a member of the tenant is nobody in it", "export it again: kitty hub export"
+                )
+            return {**row, "user_id": self._ids[row["user_id"]]}
         return row
 
 
@@ -157,6 +173,21 @@ def _checked(path: Path) -> tuple[dict[str, Any], int]:
     return team, count
 
 
+def _row(path: Path, line: Any, team_id: str) -> tuple[str, dict[str, Any]]:
+    """The table and the row of a line. Errors: `TENANT_FILE`."""
+    name, row = next(iter(line.items())) if isinstance(line, dict) and len(line) == 1 else ("", None)
+    table = next((one for one in CARRIED if one.name == name), None)
+    if table is None or not isinstance(row, dict) or set(row) != set(table.columns.keys()):
+        raise _broken(path, "a line is no row of it")
+    if row.get("team_id", team_id) != team_id:
+        raise _broken(path, "a row is of another team")
+    if table is members and row["role"] not in ROLES:
+        raise _broken(path, f"nobody is {row['role']!r}")
+    if table is events and digest_of_record(row["record"]) != row["digest"]:
+        raise _broken(path, f"the event {row['event_id']} is not what was stored")
+    return name, row
+
+
 def _team(path: Path, line: bytes) -> dict[str, Any]:
     try:
         head = json.loads(line)
@@ -176,8 +207,3 @@ def _broken(path: Path, why: str) -> KittyError:
     return KittyError(
         "TENANT_FILE", f"{path} is no whole tenant: {why}", "export it again: kitty hub export", path=str(path)
     )
-
-
-def unnamed() -> Iterable[str]:
-    """Tables that are neither carried nor left behind on purpose; there should be none."""
-    return sorted(set(metadata.tables) - {table.name for table in CARRIED} - {*LEFT, teams.name})

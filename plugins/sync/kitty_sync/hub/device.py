@@ -6,14 +6,16 @@ Both codes are known for 10 minutes, and the device code is taken once.
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 
 from attrs import frozen
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from kitty_host.api import KittyError
-from kitty_sync.hub.accounts import Member
+from kitty_sync.hub.accounts import Member, member
 from kitty_sync.hub.audit import SOMEBODY, By, note
 from kitty_sync.hub.error import HubError
+from kitty_sync.hub.limits import place_of
 from kitty_sync.hub.schema import grants
 from kitty_sync.hub.tokens import Pair, digest_of, open_session, secret
 
@@ -25,7 +27,9 @@ SLOWER = 5
 WAITING = 1000
 """Codes that may wait for somebody at once."""
 WAITING_EACH = 250
-"""Those of one address: nobody keeps the others from logging in."""
+"""Those of one place: an address, or a network of IPv6."""
+MANY = 25
+"""A place that has so many gives one up where all is full."""
 PROGRAM, BROWSER = "program", "browser"
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 """No vowels: no words. 20 to the 8th codes, for ten minutes, 1,000 at most."""
@@ -51,16 +55,25 @@ class Asking:
 def begin(database: Connection, now: float, *, kind: str = PROGRAM, address: str = "") -> Grant:
     """Two new codes. Errors: `HUB_BUSY` (429), where too many wait, in all or from one address."""
     database.execute(delete(grants).where(grants.c.expires_at <= now))
-    count = select(func.count()).select_from(grants)
-    here = database.scalar(count.where(grants.c.address == address)) if address else 0
-    if (database.scalar(count) or 0) >= WAITING or (here or 0) >= WAITING_EACH:
-        raise HubError("HUB_BUSY", 429, "too many wait for approval", "ask again in a minute", {"Retry-After": "60"})
+    _make_room(database, place_of(address))
     code = "".join(secrets.choice(_LETTERS) for _ in range(8))
     grant = Grant(secret("khd_"), f"{code[:4]}-{code[4:]}")
     row = {"device_digest": digest_of(grant.device_code), "user_digest": _user_digest(code), "kind": kind}
     times = {"created_at": now, "expires_at": now + SECONDS, "interval": INTERVAL}
     database.execute(insert(grants).values(**row, **times, state="pending", address=address))
     return grant
+
+
+def _make_room(database: Connection, place: str) -> None:
+    """Where all that may wait do, the oldest goes of the place that has most, so that no few keep the others from logging in."""
+    waiting = database.execute(select(grants.c.device_digest, grants.c.address).order_by(grants.c.created_at)).all()
+    count = Counter(place_of(one.address) for one in waiting)
+    [(largest, most)] = count.most_common(1) or [("", 0)]
+    if (place and count[place] >= WAITING_EACH) or (len(waiting) >= WAITING and most < MANY):
+        raise HubError("HUB_BUSY", 429, "too many wait for approval", "ask again in a minute", {"Retry-After": "60"})
+    if len(waiting) >= WAITING:
+        oldest = next(one.device_digest for one in waiting if place_of(one.address) == largest)
+        database.execute(delete(grants).where(grants.c.device_digest == oldest))
 
 
 def asking(database: Connection, user_code: str, now: float) -> Asking | None:
@@ -101,7 +114,9 @@ def decided(database: Connection, device_code: str, kind: str, now: float) -> tu
         return "slow_down" if early else "authorization_pending"
     if not database.execute(delete(grants).where(this)).rowcount:  # another process was first
         return "expired_token"
-    return "access_denied" if found.state == "denied" else (found.user_id, found.team_id)
+    if found.state == "denied" or member(database, found.user_id, found.team_id) is None:
+        return "access_denied"
+    return found.user_id, found.team_id
 
 
 def _waits(user_code: str, now: float) -> ColumnElement[bool]:

@@ -26,6 +26,9 @@ STORED, DUPLICATE, CONFLICT, REJECTED = "stored", "duplicate", "conflict", "reje
 _CLAIMS = ("tenant", "tenant_id", "team", "team_id", "team_slug")
 _TEXTS = ("mission_id", "mission_slug", "aggregate_type")
 _LONGEST = 256
+_LONGEST_TYPE = 128
+LARGEST = 512 * 1024
+"""Bytes of an event as it is kept."""
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -120,6 +123,14 @@ def last_position(database: Connection, team_id: str) -> int:
     return found
 
 
+def digest_of_record(record: str) -> str:
+    """The digest that the event of a record has to have; empty for what is no record."""
+    try:
+        return hashlib.sha256(canonical(normal(json.loads(record)["event"])).encode()).hexdigest()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""
+
+
 def canonical(value: Any) -> str:
     """JSON with one spelling: sorted keys, no spaces, ASCII."""
     return _CANONICAL.encode(value)
@@ -145,7 +156,8 @@ def _judged(record: Any) -> Candidate | Result:
         return Result(None, REJECTED, code="SCHEMA_REJECTED", message="it is no record with an event")
     sent_id = event.get("event_id") if isinstance(event.get("event_id"), str) else None
     event_type = event.get("event_type")
-    if isinstance(event_type, str) and not is_modelled(event_type):
+    # What is asked for is remembered there; nobody may say how much.
+    if isinstance(event_type, str) and (len(event_type) > _LONGEST_TYPE or not is_modelled(event_type)):
         return Result(
             sent_id, REJECTED, code="EVENT_TYPE_UNKNOWN", message=f"there is no model for {event_type[:80]!r}"
         )
@@ -154,6 +166,8 @@ def _judged(record: Any) -> Candidate | Result:
         return Result(sent_id, REJECTED, code="SCHEMA_REJECTED", message=wrong)
     known = normal(event)
     text = canonical(known)
+    if len(text) > LARGEST:
+        return Result(sent_id, REJECTED, code="SCHEMA_REJECTED", message=f"an event has {LARGEST} bytes at most")
     digest = hashlib.sha256(text.encode()).hexdigest()
     parts = {key: canonical(record[key]) for key in _TEXTS} | {"event": text if known == event else canonical(event)}
     kept = ",".join(f'"{key}":{parts[key]}' for key in sorted(parts))  # what takes longest is not spelt twice

@@ -20,7 +20,7 @@ from limits.strategies import FixedWindowRateLimiter
 from kitty_sync.hub.error import HubError
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from starlette.requests import HTTPConnection, Request
 
 LOGIN = RateLimitItemPerMinute(600, namespace="login")
 """Calls of logging in, and pages that do, by address. Many programs may be behind one, and each asks every two seconds."""
@@ -42,7 +42,7 @@ class Limits:
         self._counted = FixedWindowRateLimiter(self._storage)
         self._secret = secrets.token_bytes(16)
 
-    def login(self, request: Request) -> None:
+    def login(self, request: HTTPConnection) -> None:
         """Count a call of logging in. Errors: `HUB_BUSY` (429)."""
         self._count(LOGIN, _place(request))
 
@@ -85,9 +85,12 @@ def _attempts(request: Request, user_id: str) -> list[tuple[RateLimitItem, str]]
     return [*here, (FAILED_AS, user_id)] if user_id else here
 
 
-def _place(request: Request) -> str:
-    """The address of a request; of IPv6 the network, since whoever has one address has 2 to the 64th."""
-    host = request.client.host if request.client else ""
+def _place(request: HTTPConnection) -> str:
+    return place_of(request.client.host if request.client else "")
+
+
+def place_of(host: str) -> str:
+    """Whom an address counts for; of IPv6 its network, since whoever has one address has 2 to the 64th."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -22,6 +22,7 @@ from kitty_host.ledger.reduce import Snapshot, reduce
 from kitty_host.mission import ReportedMission
 from kitty_host.packages import Package
 from kitty_host.state import State
+from kitty_sync.hub.read import AT_ONCE
 
 CHANGED, CREATED, PACKAGE = "WPStatusChanged", "MissionCreated", "WPCreated"
 _RECENT = 60
@@ -91,8 +92,6 @@ class Missions:
     def __init__(self, team_id: str) -> None:
         self.team_id = team_id
         self.position = 0
-        self.unread = 0
-        """Events that are no rows: those of a hub that knew a later form."""
         self.pages: dict[Any, Any] = {}
         """What was drawn of this position; for whoever draws."""
         self._known: dict[tuple[str, str], _Mission] = {}
@@ -103,17 +102,21 @@ class Missions:
 
     def catch_up(self, database: Connection) -> None:
         """Read what is new."""
-        while batch := database.execute(_NEW, {"team": self.team_id, "after": self.position, "limit": _STEP}).all():
+        begun = -1
+        while begun < self.position:
+            begun = self.position
             news: dict[_Mission, list[Event]] = {}
-            for seq, project, mission_id, slug, record in batch:
-                mission = self._mission(project, mission_id, slug)
-                event = json.loads(record)["event"]
-                self._projects[project] = event.get("project_slug") or self._projects.get(project, "")
-                news.setdefault(mission, []).extend(self._taken(mission, seq, event))
-            for mission, rows in news.items():
-                mission.add(rows)
-            self.position = batch[-1][0]
-            self.pages.clear()
+            values = {"team": self.team_id, "after": begun, "limit": _STEP}
+            with database.execute(_NEW, values, execution_options={"yield_per": AT_ONCE}) as rows:
+                for seq, project, mission_id, slug, record in rows:
+                    mission = self._mission(project, mission_id, slug)
+                    event = json.loads(record)["event"]
+                    self._projects[project] = event.get("project_slug") or self._projects.get(project, "")
+                    news.setdefault(mission, []).extend(self._taken(mission, seq, event))
+                    self.position = seq
+                    self.pages.clear()
+            for mission, taken in news.items():
+                mission.add(taken)
         for mission in self._known.values():
             if mission.stale:
                 self._read_again(database, mission)
@@ -175,8 +178,7 @@ class Missions:
             if event["event_type"] == PACKAGE:
                 mission.describe(event)
             return rows_of(event)
-        except (BadRow, KeyError, TypeError):
-            self.unread += 1
+        except (BadRow, KeyError, TypeError):  # of a hub that knew a later form
             return []
 
     def _read_again(self, database: Connection, mission: _Mission) -> None:
@@ -266,7 +268,8 @@ def records(database: Connection, team_id: str, seqs: Iterable[int]) -> Iterator
     wanted = sorted(set(seqs))
     for begin in range(0, len(wanted), _STEP):
         values = {"team": team_id, "seqs": wanted[begin : begin + _STEP]}
-        yield from ((seq, record, at) for seq, record, at in database.execute(_THESE, values))
+        with database.execute(_THESE, values, execution_options={"yield_per": AT_ONCE}) as rows:
+            yield from ((seq, record, at) for seq, record, at in rows)
 
 
 def name_of(actor: Any) -> str:

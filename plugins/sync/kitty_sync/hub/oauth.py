@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from attrs import asdict
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from kitty_sync.hub import bodies, device, tokens
+from kitty_sync.hub.answer import JsonAnswer
 from kitty_sync.hub.audit import by_request
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def routes(hub: Hub) -> list[Route]:
         codes = {"device_code": grant.device_code, "user_code": grant.user_code, "verification_uri": place}
         complete = f"{place}?user_code={grant.user_code}"
         times = {"expires_in": device.SECONDS, "interval": device.INTERVAL}
-        return JSONResponse({**codes, "verification_uri_complete": complete, **times}, headers=_SECRET)
+        return JsonAnswer({**codes, "verification_uri_complete": complete, **times}, headers=_SECRET)
 
     async def token(request: Request) -> Response:
         """Tokens for a device code that was approved, or for a refresh token."""
@@ -61,14 +62,14 @@ def routes(hub: Hub) -> list[Route]:
             return _error(answer or "invalid_grant")
         times = {"expires_in": tokens.ACCESS_SECONDS, "refresh_token_expires_in": tokens.REFRESH_SECONDS}
         rest = {"token_type": "Bearer", **times, "scope": _SCOPE}
-        return JSONResponse({**asdict(answer), **rest}, headers=_SECRET)
+        return JsonAnswer({**asdict(answer), **rest}, headers=_SECRET)
 
     async def revoke(request: Request) -> Response:
         """The family of a token ends."""
         hub.limits.login(request)
         said = await bodies.form(request)
         await hub.write(partial(tokens.revoke, by=by_request(request)), said.get("token", ""))
-        return JSONResponse({"revoked": True}, headers=_SECRET)
+        return JsonAnswer({"revoked": True}, headers=_SECRET)
 
     return [
         Route("/oauth/device", begin, methods=["POST"]),
@@ -78,4 +79,4 @@ def routes(hub: Hub) -> list[Route]:
 
 
 def _error(error: str) -> Response:
-    return JSONResponse({"error": error}, 400, headers=_SECRET)
+    return JsonAnswer({"error": error}, 400, headers=_SECRET)

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from kitty_host.report import ERROR_SCHEMA
 from kitty_sync.hub import ingest, read
 from kitty_sync.hub.accounts import ROLES
+from kitty_sync.hub.answer import JsonAnswer
 
 if TYPE_CHECKING:
     from kitty_sync.hub.app import Hub
@@ -38,7 +39,7 @@ def routes(hub: Hub) -> list[Route]:
     text = document(hub.address)
 
     async def answer(_: Request) -> Response:
-        return JSONResponse(text)
+        return JsonAnswer(text)
 
     return [Route("/openapi.json", answer)]
 
@@ -167,6 +168,7 @@ _SCHEMAS = {
         token_type=_text("Bearer"),
         session_id=_text(),
         expires_in={"type": "integer"},
+        refresh_token_expires_in={"type": "integer"},
         scope=_text(),
     ),
     "Me": _object(user=_object(id=_text(), email=_text(), name=_text()), team=_NAMED, role=_text(*ROLES)),

@@ -102,13 +102,18 @@ class _Pages:
         begin = partial(device.begin, kind=device.BROWSER, address=by_request(request).where)
         grant: device.Grant = await self._hub.write(begin)
         answer = lead(f"/signin/code?next={quote(_inside(said.get('next', '')), safe='')}")
-        self._set(answer, _WAITS, f"{grant.device_code}/{grant.user_code}", device.SECONDS)
+        self._set(
+            answer,
+            signin.cookie_name(self._hub.address, _WAITS),
+            f"{grant.device_code}/{grant.user_code}",
+            device.SECONDS,
+        )
         return answer
 
     async def wait(self, request: Request) -> Response:
         """The code, until it was decided."""
         where = _inside(request.query_params.get("next", ""))
-        code, _, shown = request.cookies.get(_WAITS, "").partition("/")
+        code, _, shown = request.cookies.get(signin.cookie_name(self._hub.address, _WAITS), "").partition("/")
         take = partial(signin.take_code, by=by_request(request))
         cookie, error = await self._hub.write(_timed(take), code)
         if error in ("authorization_pending", "slow_down"):
@@ -210,7 +215,7 @@ class _Pages:
     def _signed_in(self, cookie: str, where: str) -> Response:
         answer = lead(where)
         self._set(answer, signin.cookie_name(self._hub.address), cookie, signin.LONGEST_SECONDS)
-        self._set(answer, _WAITS, "", 0)
+        self._set(answer, signin.cookie_name(self._hub.address, _WAITS), "", 0)
         return answer
 
     def _set(self, answer: Response, name: str, value: str, seconds: int) -> None:

@@ -20,6 +20,7 @@ _PASSING = {
     "40P01": "others wrote the same",  # deadlock_detected
     "55P03": "too many wait to write",  # lock_not_available
     "57014": "it took too long",  # query_canceled
+    "25P03": "it took too long",  # idle_in_transaction_session_timeout
     "25006": "the database is read-only at the moment",  # a standby that is about to take over
     "58030": "the disk takes no more",  # io_error
     "53100": "the disk takes no more",  # disk_full

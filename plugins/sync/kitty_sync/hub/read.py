@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from attrs import frozen
@@ -20,6 +20,8 @@ MOST, USUAL = 1000, 500
 """Events of a page."""
 _LARGEST = 1024 * 1024
 """Characters of the records of a page, but for one record that is larger."""
+AT_ONCE = 64
+"""Rows that are in memory at once: each may be large."""
 START = 0
 LATEST = "latest"
 """In place of a cursor, for a stream: what comes from now on."""
@@ -71,7 +73,7 @@ def page(
     wanted = {name: value for name, value in values.items() if f":{name}" in query + _ORDER}
     records: list[tuple[int, str]] = []
     size = 0
-    with database.execute(text(query + _ORDER), wanted) as rows:
+    with database.execute(text(query + _ORDER), wanted, execution_options={"yield_per": AT_ONCE}) as rows:
         for seq, received_at, record in rows:
             size += len(record)
             if len(records) == limit or (records and size > _LARGEST):
@@ -80,5 +82,13 @@ def page(
     return Page(records, records[-1][0] if records else after, False)
 
 
+def latest(database: Connection, team_id: str, count: int) -> Iterator[str]:
+    """The records of the last events of a team, the last one first."""
+    query, values = text(_LATEST), {"team": team_id, "count": count}
+    with database.execute(query, values, execution_options={"yield_per": AT_ONCE}) as rows:
+        yield from (record for (record,) in rows)
+
+
+_LATEST = "SELECT record FROM events WHERE team_id = :team ORDER BY seq DESC LIMIT :count"
 _ALL = "SELECT seq, received_at, record FROM events WHERE team_id = :team AND seq > :after"
 _ORDER = " ORDER BY seq LIMIT :limit"

@@ -22,9 +22,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kitty_host import loopback
 from kitty_host.api import KittyError
-from kitty_host.files import lock
 from kitty_host.plugins import Plugins
-from kitty_sync.hub import log, signin
+from kitty_sync.hub import log, signin, sqlite
 from kitty_sync.hub.app import Hub
 from kitty_sync.hub.around import BODY_SECONDS
 from kitty_sync.hub.metrics import loopback as is_loopback
@@ -101,8 +100,7 @@ def _alone(database: URL) -> contextlib.AbstractContextManager[object]:
     """A file has one hub at a time: one process has all the bells, and commits for all who write."""
     if database.drivername != "sqlite":
         return contextlib.nullcontext()
-    file = Path(str(database.database))
-    return lock(file.with_name(f"{file.name}.lock"), wait_seconds=0, purpose=f"the hub's database {file}", sign=True)
+    return sqlite.alone(Path(str(database.database)), sign=True)
 
 
 def public_address(text: str) -> str:

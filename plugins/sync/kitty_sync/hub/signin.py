@@ -44,29 +44,29 @@ class Visit:
     stale: bool
 
 
-async def viewer(hub: Hub, request: Request) -> Member | None:
+async def viewer(hub: Hub, request: Request, *, renew: bool = True) -> Member | None:
     """The member of the browser's session; None where there is none, where it is over, or where somebody is no longer in the team."""
-    found = await visit(hub, request)
+    found = await visit(hub, request, renew=renew)
     return found.member if found else None
 
 
-async def visit(hub: Hub, request: Request) -> Visit | None:
-    """The browser's session; None as for `viewer`."""
+async def visit(hub: Hub, request: Request, *, renew: bool = True) -> Visit | None:
+    """The browser's session, which is used with that, if it is renewed; None as for `viewer`."""
     cookie = request.cookies.get(cookie_name(hub.address), "")
     if not cookie.startswith(_PREFIX):
         return None
     found: Visit | None = await hub.read(known, cookie, hub.clock())
     if found is None:
         return None
-    if found.stale:
+    if found.stale and renew:
         await hub.write(_used, found.id)
     request.state.who = found.member
     return found
 
 
-def cookie_name(address: str) -> str:
-    """What the cookie is called. The prefix makes browsers refuse it from a neighbour's host, and without TLS."""
-    return "__Host-kitty" if address.startswith("https://") else "kitty"
+def cookie_name(address: str, name: str = "kitty") -> str:
+    """What a cookie is called. The prefix makes browsers refuse it from a neighbour's host, and without TLS."""
+    return f"__Host-{name}" if address.startswith("https://") else name
 
 
 def known(database: Connection, cookie: str, now: float) -> Visit | None:

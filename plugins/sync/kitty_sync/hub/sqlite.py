@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from kitty_host.files import disk_errors, make_directory, write_new
+from kitty_host.files import disk_errors, lock, make_directory, write_new
 from kitty_sync.hub.error import busy
 
 PATIENCE = 5.0
@@ -65,6 +65,11 @@ class Sqlite:
         """Let go of the file."""
         self.reader.dispose()
         self.writer.dispose()
+
+
+def alone(file: Path, *, sign: bool = False) -> contextlib.AbstractContextManager[object]:
+    """Be the only one who serves a file, or makes it. Errors: `LOCK_HELD`."""
+    return lock(file.with_name(f"{file.name}.lock"), wait_seconds=0, purpose=f"the hub's database {file}", sign=sign)
 
 
 def _code(error: DBAPIError) -> int:

@@ -27,8 +27,6 @@ from kitty_sync.hub.writer import Crew, Group
 
 T = TypeVar("T")
 
-VARIABLE = "KITTY_HUB_DATABASE"
-"""In the environment: the database, where none is named."""
 _POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg")
 
 
@@ -115,9 +113,12 @@ class Store:
         with self._kind.turn(), self._begun(self._kind.writer) as database:
             yield database
 
-    def later(self, change: Callable[[Connection], T], *, adds: bool = False) -> Future[T]:
-        """Write in another thread, in a transaction of `adding` or of `writing`. What `change` gives is on disk when it is told."""
-        return self._hands.put(change, adds)
+    def later(self, change: Callable[[Connection], T], *, adds: bool = False, team: str = "") -> Future[T]:
+        """Write in another thread, in a transaction of `adding` or of `writing`. What `change` gives is on disk when it is told.
+
+        What is for one team is done in turn. Errors: `HUB_BUSY`.
+        """
+        return self._hands.put(change, adds, team)
 
     def close(self) -> None:
         """Let go of the database. Nothing may be on its way any more."""

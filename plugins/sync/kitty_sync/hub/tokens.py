@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Table, bindparam, delete, insert, select, upd
 
 from kitty_sync.hub.accounts import Member, email_of, member
 from kitty_sync.hub.audit import SOMEBODY, By, note
-from kitty_sync.hub.schema import members, sessions, tokens, users
+from kitty_sync.hub.schema import members, passes, sessions, tokens, users
 
 ACCESS_SECONDS = 15 * 60
 REFRESH_SECONDS = 90 * 24 * 3600
@@ -60,11 +60,20 @@ def digest_of(token: str) -> str:
 
 def open_session(database: Connection, user_id: str, team_id: str, now: float, by: By = SOMEBODY) -> Pair:
     """Begin a family of tokens."""
+    _forget(database, now)
     session_id = str(uuid.uuid4())
     row = {"id": session_id, "user_id": user_id, "team_id": team_id, "created_at": now, "used_at": now}
     database.execute(insert(sessions).values(row))
     note(database, by, "session.opened", now, whom=email_of(database, user_id), team_id=team_id, what=session_id)
     return _issue(database, session_id, now)
+
+
+def _forget(database: Connection, now: float) -> None:
+    """Tokens that are over, and sessions that nobody used for so long that they are."""
+    dead = select(sessions.c.id).where(sessions.c.used_at <= now - REFRESH_SECONDS)
+    database.execute(delete(tokens).where((tokens.c.expires_at <= now) | tokens.c.session_id.in_(dead)))
+    database.execute(delete(passes).where((passes.c.expires_at <= now) | passes.c.session_id.in_(dead)))
+    database.execute(delete(sessions).where(sessions.c.used_at <= now - REFRESH_SECONDS))
 
 
 def holder(database: Connection, token: str, now: float) -> Member | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from kitty_sync.hub import bodies, ingest, read
 from kitty_sync.hub.accounts import Member
+from kitty_sync.hub.answer import JsonAnswer
 from kitty_sync.hub.error import HubError
 from kitty_sync.hub.live import Looks, Place
 
@@ -26,7 +28,7 @@ def routes(hub: Hub) -> list[Route]:
 
     async def me(request: Request) -> Response:
         """Who asks."""
-        return JSONResponse((await hub.member(request)).shown())
+        return JsonAnswer((await hub.member(request)).shown())
 
     async def add(request: Request) -> Response:
         """Take a batch."""
@@ -38,7 +40,7 @@ def routes(hub: Hub) -> list[Route]:
         judged = await run_in_threadpool(_judged, body, encoding, who)
         results, last = await hub.add(who.team_id, judged)
         hub.metrics.took(one.status for one in results)
-        return JSONResponse({"results": [one._asdict() for one in results], "cursor": read.cursor_of(last)})
+        return JsonAnswer({"results": [one._asdict() for one in results], "cursor": read.cursor_of(last)})
 
     async def events(request: Request) -> Response:
         """A page."""
@@ -47,7 +49,7 @@ def routes(hub: Hub) -> list[Route]:
         ask = partial(
             read.page,
             after=read.position_of(query.get("after", "")),
-            project=_name(query.get("project", "")),
+            project=_project(query.get("project", "")),
             mission=_name(query.get("mission", "")),
             limit=_limit(query.get("limit", "")),
         )
@@ -66,13 +68,14 @@ def routes(hub: Hub) -> list[Route]:
             after = await hub.read(ingest.last_position, who.team_id)
         else:
             after = read.position_of(said)
-        token, project = bodies.bearer(request), _name(query.get("project", ""))
+        token, project = bodies.bearer(request), _project(query.get("project", ""))
 
         def look(position: int) -> Awaitable[read.Page | None]:
             return looks.look(Place(who.team_id, project, position), token)
 
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        told = hub.live.stream(who.team_id, after, look)
+        hub.may_listen(who)
+        told = hub.listen(who, hub.live.stream(who.team_id, after, look))
         return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
     return [
@@ -90,9 +93,19 @@ def _judged(body: bytes, encoding: str, who: Member) -> list[ingest.Candidate | 
 def _limit(text: str) -> int:
     if not text:
         return read.USUAL
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= read.MOST):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= read.MOST):
         raise HubError("QUERY_INVALID", 400, f"limit is no number from 1 to {read.MOST}", "leave it out")
     return int(text)
+
+
+def _project(text: str) -> str:
+    """A project in the spelling in which it is kept; empty for all."""
+    if not text:
+        return ""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise HubError("QUERY_INVALID", 400, "project is no UUID", "leave it out") from None
 
 
 def _name(text: str) -> str:

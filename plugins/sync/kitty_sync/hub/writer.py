@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -43,7 +44,7 @@ class Group:
         self._thread: threading.Thread | None = None
         self._start = threading.Lock()
 
-    def put(self, change: Callable[[Connection], T], _adds: bool) -> Future[T]:
+    def put(self, change: Callable[[Connection], T], _adds: bool, _team: str) -> Future[T]:
         """Have it done in the next group. Errors: `HUB_BUSY`; what `change` raises is in the future."""
         told: Future[T] = Future()
         try:
@@ -139,10 +140,43 @@ class Crew:
         self._writing = writing
         self._adding = adding
         self._threads = ThreadPoolExecutor(THREADS, "kitty-hub-writer")
+        self._turns = threading.Lock()
+        self._all = 0
+        self._lines: dict[str, deque[Callable[[], None]]] = {}
+        """What waits for each team, the first of which has a thread: a team whose row is held elsewhere holds up nobody else."""
 
-    def put(self, change: Callable[[Connection], T], adds: bool) -> Future[T]:
-        """Have it done as soon as a thread is free. What it raises is in the future."""
-        return self._threads.submit(self._written, change, self._adding if adds else self._writing)
+    def put(self, change: Callable[[Connection], T], adds: bool, team: str) -> Future[T]:
+        """Have it done when a thread is free and what was put before for the team is done. What it raises is told. Errors: `HUB_BUSY`."""
+        told: Future[T] = Future()
+
+        def work() -> None:
+            try:
+                if told.set_running_or_notify_cancel():
+                    told.set_result(self._written(change, self._adding if adds else self._writing))
+            except BaseException as error:  # noqa: BLE001 told to who asked for it
+                told.set_exception(error)
+            finally:
+                self._done(team)
+
+        with self._turns:
+            if self._all >= MOST:
+                raise busy("too many wait to write")
+            self._all += 1
+            line = self._lines.setdefault(team, deque()) if team else deque()
+            line.append(work)
+            if len(line) == 1:
+                self._threads.submit(work)
+        return told
+
+    def _done(self, team: str) -> None:
+        with self._turns:
+            self._all -= 1
+            if team:
+                self._lines[team].popleft()
+                if self._lines[team]:
+                    self._threads.submit(self._lines[team][0])
+                else:
+                    del self._lines[team]
 
     def close(self) -> None:
         """Do what waits, and end."""

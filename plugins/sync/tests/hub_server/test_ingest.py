@@ -174,12 +174,14 @@ def test_a_batch_has_a_thousand_events_and_one_mebibyte_at_most(team: Team, writ
     answer = writer.post("/v1/events", json={"events": [{}] * 1001})
     assert (answer.status_code, answer.json()["code"]) == (413, "BATCH_TOO_LARGE")
     assert send(writer, *map(record, range(1000))) == [STORED] * 1000
-    frame = json.dumps({"events": [record(1, more="")]}).encode()
+    frame = json.dumps(
+        {"events": [*(record(number, more="x" * 300_000) for number in (1, 2, 3)), record(4, more="")]}
+    ).encode()
     full = frame.replace(b'"more": ""', b'"more": "%s"' % (b"x" * (MIB - len(frame))))
     assert len(full) == MIB
     for body, headers in ((full, {}), (gzip.compress(full), {"Content-Encoding": "gzip"})):
         answer = writer.post("/v1/events", content=body, headers=headers)
-        assert [one["status"] for one in answer.json()["results"]] == ["conflict"]
+        assert [one["status"] for one in answer.json()["results"]] == ["conflict"] * 4
     more = full.replace(b"xx", b"xxx", 1)
     for body, headers in ((more, {}), (gzip.compress(more), {"Content-Encoding": "gzip"})):
         answer = writer.post("/v1/events", content=body, headers=headers)
@@ -187,6 +189,41 @@ def test_a_batch_has_a_thousand_events_and_one_mebibyte_at_most(team: Team, writ
     answer = writer.post("/v1/events", content=iter([more]))  # in pieces, of a length that is not told before
     assert answer.status_code == 413
     assert len(team.events()) == 1000
+
+
+def test_an_event_has_half_a_mebibyte_at_most(team: Team, writer: httpx.Client) -> None:
+    answer = writer.post("/v1/events", json={"events": [record(1, more="x" * (MIB // 2)), record(2)]})
+    assert [one["status"] for one in answer.json()["results"]] == ["rejected", "stored"]
+    assert len(team.events()) == 1
+
+
+def test_what_is_told_back_can_always_be_told(team: Team, writer: httpx.Client) -> None:
+    """A batch that is kept and answered with a fault would be sent again for ever."""
+    odd = record(2) | {"event": record(2)["event"] | {"event_id": "\ud800"}}
+    for status in ("stored", "duplicate"):
+        answer = writer.post("/v1/events", content=json.dumps({"events": [record(1), odd]}).encode())
+        assert answer.status_code == 200
+        assert [one["status"] for one in answer.json()["results"]] == [status, "rejected"]
+        assert answer.json()["results"][1]["event_id"] == "\ud800"
+    body = json.dumps({"artifact_path": "\ud800", "content_hash": "x"}).encode()
+    answer = writer.post("/api/dossier/push-content/", content=body)
+    assert (answer.status_code, answer.json()["artifact_path"]) == (400, "\ud800")
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/api/dossier/push-content/"])
+def test_a_body_of_quotes_takes_no_longer_than_another(writer: httpx.Client, path: str) -> None:
+    """A search that goes back would take an hour for these, and hold up everybody."""
+    for body in (b'"' + b'\\"' * 400_000, b'{"a":"' + b"\\\\" * 400_000, b'"' * 800_000):
+        assert writer.post(path, content=body, timeout=30).status_code == 400
+
+
+def test_types_that_nobody_knows_are_not_remembered_whole(team: Team, writer: httpx.Client) -> None:
+    send(writer, record(1))
+    before = peak(team.hub.pid)
+    for number in range(60):
+        kind = f"{number}" + "x" * 500_000
+        assert writer.post("/v1/events", json={"events": [record(2, event_type=kind)]}).status_code == 200
+    assert peak(team.hub.pid) - before < 24 * 1024
 
 
 BOMBS = {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,7 @@ import pytest
 from starlette.requests import Request
 
 from kitty_sync.hub import around, device, limits, tokens
+from kitty_sync.hub.app import STREAMS
 from kitty_sync.hub.error import HubError
 from kitty_sync.hub.limits import BATCHES, LOGIN, Limits
 from kitty_sync.hub.store import Store
@@ -94,6 +96,36 @@ def test_nobody_knows_whose_counter_is_whose() -> None:
     one, two = Limits(), Limits()
     places = [f"192.0.2.{number}" for number in range(20)]
     assert [one._counter(place) for place in places] != [two._counter(place) for place in places]
+
+
+def test_nobody_listens_with_all_the_connections_of_the_others(here: Here) -> None:
+    ada, eve = here.add("ada@example.org"), here.add("eve@example.org")
+
+    async def listens(many: int) -> None:
+        async def nothing() -> AsyncIterator[str]:
+            while True:
+                yield ""
+
+        streams = [here.hub.listen(ada, nothing()) for _ in range(many)]
+        for stream in streams:
+            await anext(stream)
+        with pytest.raises(HubError, match="listens"):
+            here.hub.may_listen(ada)
+        here.hub.may_listen(eve)
+        await streams[0].aclose()  # type: ignore[attr-defined]
+        here.hub.may_listen(ada)
+        for stream in streams:
+            await stream.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(listens(STREAMS))
+    for path in ("/v1/events/stream", "/board/events"):
+        here.hub._listening[ada.user_id, ada.team_id] = STREAMS
+        browser = here.signed_in(ada)
+        with here.store.writing() as database:
+            pair = tokens.open_session(database, ada.user_id, ada.team_id, here.now)
+        bearer = {"Authorization": f"Bearer {pair.access_token}"}
+        answer = here.send("GET", path, headers=bearer) if path.startswith("/v1") else browser.open(path)
+        assert answer.status_code in (429, 404), "404 where nothing draws a board"
 
 
 @pytest.mark.slow

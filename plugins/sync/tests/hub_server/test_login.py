@@ -11,9 +11,11 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
+from sqlalchemy import delete, func, select
 
-from kitty_sync.hub import accounts, device
+from kitty_sync.hub import accounts, device, schema, tokens
 from kitty_sync.hub.app import Hub
+from kitty_sync.hub.error import HubError
 from kitty_sync.hub.store import Store
 
 from ..hub import HubProcess
@@ -156,10 +158,48 @@ def test_a_code_that_was_decided_is_not_decided_again(clocked: Clocked) -> None:
         clocked.decide(codes["user_code"])
 
 
+def test_a_few_places_do_not_keep_the_others_from_logging_in(clocked: Clocked) -> None:
+    """A network of IPv6 is one of them. Where all is full, whoever has most gives up the oldest."""
+    with clocked.store.writing() as database:
+        for place in range(4):
+            for number in range(device.WAITING_EACH):
+                device.begin(database, clocked.now, address=f"2001:db8:0:{place}::{number:x}")
+        with pytest.raises(HubError, match="too many"):
+            device.begin(database, clocked.now, address="2001:db8:0:1::ffff")
+    said = clocked.begin()
+    clocked.decide(said["user_code"])
+    assert "access_token" in clocked.poll(said["device_code"])
+
+
+def test_who_was_taken_out_before_the_program_asked_again_does_not_come_back_with_it(clocked: Clocked) -> None:
+    said = clocked.begin()
+    clocked.decide(said["user_code"])
+    with clocked.store.writing() as database:
+        accounts.remove(database, clocked.member, clocked.now)
+    assert clocked.poll(said["device_code"]) == {"error": "expired_token"}
+    again = clocked.begin()
+    with clocked.store.writing() as database:
+        clocked.member = accounts.add(database, "ada@example.org", "one", "writer")
+    clocked.decide(again["user_code"])
+    with clocked.store.writing() as database:
+        database.execute(delete(schema.members))
+    assert clocked.poll(again["device_code"]) == {"error": "access_denied"}
+
+
+def test_what_is_over_is_forgotten(clocked: Clocked) -> None:
+    """The session that nobody used goes when somebody else begins one."""
+    clocked.login()
+    clocked.now += tokens.REFRESH_SECONDS + 1
+    clocked.login()
+    with clocked.store.reading() as database:
+        assert database.scalar(select(func.count()).select_from(schema.sessions)) == 1
+        assert database.scalar(select(func.count()).select_from(schema.tokens)) == 2
+
+
 def test_no_more_than_a_thousand_codes_wait_at_once(clocked: Clocked) -> None:
     with clocked.store.writing() as database:
-        for _ in range(device.WAITING):
-            device.begin(database, clocked.now)
+        for number in range(device.WAITING):
+            device.begin(database, clocked.now, address=f"10.{number >> 8}.{number & 255}.1")
     answer = clocked.send("POST", "/oauth/device", data={"client_id": "cli_native"})
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "60")
     clocked.now += device.SECONDS

@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from kitty_sync.hub import tokens
 from kitty_sync.hub.serve import public_address
@@ -23,6 +25,7 @@ from kitty_sync.hub.store import Store
 from ..hub import HubProcess, record
 from .browser import Here
 from .test_commands import kitty
+from .test_released import sent
 
 ADA = "ada@example.org"
 
@@ -82,6 +85,27 @@ def test_what_was_done_is_counted(hub: HubProcess) -> None:
         assert word not in text
 
 
+def test_what_the_released_client_did_is_counted_too(hub: HubProcess) -> None:
+    hub.add_user(ADA)
+    bearer = {"Authorization": f"Bearer {hub.login(ADA)['access_token']}"}
+    with httpx.Client(base_url=hub.address, trust_env=False, headers=bearer) as client:
+        for events in ([sent(1), sent(2)], [sent(1), sent(3, event_type="NobodyKnows"), None]):
+            client.post("/api/v1/events/batch/", json={"events": events}).raise_for_status()
+        assert client.post("/api/v1/events/batch/", content=b"{").status_code == 400
+        with pytest.raises(InvalidStatus) as refused:
+            connect(f"ws{hub.address.removeprefix('http')}/api/v1/ws", additional_headers=bearer, proxy=None)
+        assert refused.value.response.headers["X-Request-Id"]
+        assert refused.value.response.headers["X-Content-Type-Options"] == "nosniff"
+        told = counts(client.get("/metrics").text)
+    kept = {
+        status: told.get(("kitty_hub_events_total", status)) for status in ("stored", "duplicate", "aside", "rejected")
+    }
+    assert kept == {"stored": 2, "duplicate": 1, "aside": 1, "rejected": 1}
+    assert told["kitty_hub_refusals_total", "BODY_INVALID"] == 1
+    assert told["kitty_hub_refusals_total", "TOKEN_REJECTED"] == 1
+    assert told["kitty_hub_requests_total", "WEBSOCKET", "/api/v1/ws", "401"] == 1
+
+
 @pytest.mark.parametrize(
     ("address", "proxy", "place", "headers", "status"),
     [
@@ -93,6 +117,8 @@ def test_what_was_done_is_counted(hub: HubProcess) -> None:
         ("https://hub.example.org", True, "127.0.0.1", {"Host": "127.0.0.1:1", "X-Forwarded-For": "192.0.2.1"}, 401),
         ("https://hub.example.org", True, "127.0.0.1", {"X-Forwarded-For": "127.0.0.1, 192.0.2.1"}, 401),
         ("https://hub.example.org", True, "127.0.0.1", {"X-Forwarded-For": "nobody"}, 401),
+        ("https://hub.example.org", True, "127.0.0.1", {"Host": "localhost", "X-Forwarded-For": "unknown"}, 401),
+        ("https://hub.example.org", True, "127.0.0.1", {"Host": "localhost", "X-Forwarded-For": "192.0.2.1:4711"}, 401),
     ],
 )
 def test_the_machine_itself_reads_the_metrics_and_no_stranger(
@@ -132,7 +158,7 @@ def some_requests(hub: HubProcess) -> dict[str, Any]:
     with httpx.Client(base_url=hub.address, trust_env=False) as client:
         answer = client.post("/v1/events", json={"events": [record(1)]}, headers=bearer)
         assert answer.headers["X-Request-Id"] == "mine-1"
-        odd = client.get("/v1/events?project=secret-query", headers=bearer | {"X-Request-Id": "not one"})
+        odd = client.get("/v1/events?mission=secret-query", headers=bearer | {"X-Request-Id": "not one"})
         assert re.fullmatch("[0-9a-f]{16}", odd.headers["X-Request-Id"])
         client.get("/signin/link?token=khl_secret", headers={"Cookie": "kitty=khb_secret"})
         client.get("/nowhere/secret-path")
@@ -297,7 +323,11 @@ def test_behind_a_proxy_it_calls_itself_as_it_is_told(isolated: Path) -> None:
         (True, "192.0.2.1", "192.0.2.1"),
         (True, "203.0.113.9, 192.0.2.1", "192.0.2.1"),
         (True, "2001:DB8::1", "2001:db8::1"),
-        (True, "x", "127.0.0.1"),
+        (True, "x", "unknown"),
+        (True, "unknown", "unknown"),
+        (True, "192.0.2.1:4711", "192.0.2.1"),
+        (True, "[2001:db8::1]:80", "2001:db8::1"),
+        (True, "127.0.0.1, [x]:80", "unknown"),
     ],
 )
 def test_what_a_proxy_says_is_believed_only_where_there_is_one(

@@ -63,9 +63,15 @@ def test_a_page_is_filtered_by_project_and_mission(writer: httpx.Client) -> None
     assert read(writer, project=PROJECT, limit=2)[0::2] == (ids(1, 3), True)
 
 
+def test_a_project_is_found_in_every_spelling(writer: httpx.Client) -> None:
+    add(writer, record(1))
+    for said in (PROJECT, PROJECT.upper(), PROJECT.replace("-", ""), f"{{{PROJECT}}}"):
+        assert len(writer.get("/v1/events", params={"project": said}).json()["events"]) == 1
+
+
 def test_a_page_is_not_much_larger_than_a_batch(writer: httpx.Client) -> None:
-    for number in range(1, 5):
-        add(writer, record(number, more="x" * 600_000))
+    for number in range(1, 6):
+        add(writer, record(number, more="x" * 400_000))
     cursor, found, more = "", [], True
     while more:
         answer = writer.get("/v1/events", params={"after": cursor})
@@ -73,13 +79,14 @@ def test_a_page_is_not_much_larger_than_a_batch(writer: httpx.Client) -> None:
         page = answer.json()
         cursor, more = page["cursor"], page["more"]
         found += [one["event"]["event_id"] for one in page["events"]]
-    assert found == ids(1, 2, 3, 4)
+    assert found == ids(1, 2, 3, 4, 5)
 
 
 @pytest.mark.parametrize(
     "query",
     [{"after": "x"}, {"after": "MTo"}, {"after": "5"}, {"after": "é"}, {"project": "\0"}, {"mission": "\0"}]
-    + [{"limit": one} for one in ("0", "-1", "1001", "x", "²")],
+    + [{"limit": one} for one in ("0", "-1", "1001", "x", "²", "00000000100099999999", "0" * 5000)]
+    + [{"project": one} for one in ("x", "6f1d6c0e")],
     ids=str,
 )
 def test_what_is_no_cursor_or_no_limit_is_refused(writer: httpx.Client, query: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -12,12 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from kitty_sync.hub import accounts, live, tokens
 from kitty_sync.hub.app import Hub
+from kitty_sync.hub.limits import BATCHES, LOGIN
 from kitty_sync.hub.released import sessions
 from kitty_sync.hub.store import Store
 
@@ -70,6 +72,63 @@ def test_a_snapshot_comes_first_with_where_the_work_is(writer: httpx.Client) -> 
     assert said["work_packages"] == [expected | {"at": "2026-01-01T00:00:00+00:00"}]
     after = writer.get("/v1/events", params={"after": said["cursor"]}).json()
     assert after["events"] == []
+
+
+def test_a_snapshot_is_of_the_last_events_however_large_they_are(writer: httpx.Client) -> None:
+    moves = [("planned", "claimed"), ("claimed", "in_progress"), ("in_progress", "for_review")]
+    for number, (before, after) in enumerate(moves):
+        event = record(number, more="x" * 450_000)
+        event["event"]["payload"] |= {"from_lane": before, "to_lane": after}
+        writer.post("/v1/events", json={"events": [event]}).raise_for_status()
+    other = record(7)
+    other["event"]["payload"] |= {"wp_id": "WP02"}
+    writer.post("/v1/events", json={"events": [other]}).raise_for_status()
+    with opened(writer) as socket:
+        said = heard(socket)
+    assert [(one["wp_id"], one["lane"]) for one in said["work_packages"]] == [
+        ("WP01", "for_review"),
+        ("WP02", "claimed"),
+    ]
+
+
+def test_who_has_no_pass_gets_no_further_than_a_look_and_not_often(tmp_path: Path) -> None:
+    store = Store(tmp_path / "hub.db")
+    hub = Hub(store, "http://127.0.0.1:1")
+    written: list[object] = []
+    later = store.later
+    store.later = lambda *given, **more: written.append(given) or later(*given, **more)  # type: ignore[method-assign]
+    codes = []
+    with TestClient(hub.application(), base_url="http://127.0.0.1:1") as client:
+        for _ in range(LOGIN.amount + 5):
+            with (
+                pytest.raises(WebSocketDenialResponse) as refused,
+                client.websocket_connect("/api/v1/ws", headers=headers("x")),
+            ):
+                pass
+            codes.append(refused.value.status_code)
+    store.close()
+    assert codes == [401] * LOGIN.amount + [429] * 5
+    assert written == []
+
+
+def test_messages_are_counted_as_calls_are(tmp_path: Path) -> None:
+    store = Store(tmp_path / "hub.db")
+    with store.writing() as database:
+        who = accounts.add(database, "ada@example.org", "one", "writer")
+        session = tokens.open_session(database, who.user_id, who.team_id, time.time()).session_id
+        shown = sessions.let_in(database, session, time.time())
+    hub = Hub(store, "http://127.0.0.1:1")
+    with (
+        TestClient(hub.application(), base_url="http://127.0.0.1:1") as client,
+        client.websocket_connect("/api/v1/ws", headers=headers(shown)) as socket,
+    ):
+        assert socket.receive_json()["type"] == "snapshot"
+        for _ in range(BATCHES.amount):
+            hub.limits.batch(session)
+        socket.send_json(sent(1))
+        said = socket.receive_json()
+    store.close()
+    assert (said["type"], said["error_category"], said["retryable"]) == ("error", "hub_busy", True)
 
 
 def test_an_event_is_acknowledged_when_it_is_kept_and_again_as_a_duplicate(team: Team, writer: httpx.Client) -> None:

@@ -100,6 +100,55 @@ def test_who_fails_fails_alone(store: Store) -> None:
     assert teams(store) == [0, 1, 2, 3, 4]
 
 
+def test_a_team_that_is_held_up_holds_up_nobody_else(postgres: Postgres) -> None:
+    """And what was put for one team is done in turn, whatever fails."""
+    store = Store(postgres.database())
+    for number in (1, 2):
+        store.later(team(number)).result()
+    held, go = threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def hold(database: Connection) -> None:
+        database.execute(text("SELECT 1 FROM teams WHERE id = '1' FOR UPDATE"))
+        held.set()
+        go.wait(30)
+
+    def then(number: int) -> Callable[[Connection], None]:
+        def change(database: Connection) -> None:
+            if number == 5:
+                raise KittyError("NO", "no", "no")
+            done.append(number)
+
+        return change
+
+    first = store.later(hold, adds=True, team="1")
+    assert held.wait(30)
+    waiting = [store.later(then(number), adds=True, team="1") for number in range(20)]
+    store.later(then(100), adds=True, team="2").result(10)
+    store.later(then(101)).result(10)
+    assert done == [100, 101]
+    go.set()
+    first.result(30)
+    assert [type(one.exception(30)).__name__ for one in waiting] == ["NoneType"] * 5 + ["KittyError"] + [
+        "NoneType"
+    ] * 14
+    assert done[2:] == [number for number in range(20) if number != 5]
+    store.close()
+
+
+def test_no_more_wait_than_there_may(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kitty_sync.hub.writer.MOST", 3)
+    store = Store(postgres.database())
+    go = threading.Event()
+    waiting = [store.later(lambda _: go.wait(30), adds=True, team="1") for _ in range(3)]
+    with pytest.raises(KittyError, match="too many"):
+        store.later(lambda _: None, adds=True, team="2")
+    go.set()
+    assert all(one.result(30) for one in waiting)
+    store.later(lambda _: None, adds=True, team="2").result(30)
+    store.close()
+
+
 def test_a_full_disk_is_told_and_passes(file: Store) -> None:
     def fill(database: Connection) -> None:
         database.exec_driver_sql("PRAGMA max_page_count = 1")  # not less than there are

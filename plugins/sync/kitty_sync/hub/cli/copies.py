@@ -84,10 +84,11 @@ def import_(call: Invocation, file: Path, database: str | None) -> None:
     """Take in a team that another hub has written."""
     store = base.store(call, database, make=True)
     from kitty_sync.hub import carry
+    from kitty_sync.hub.audit import by_command
 
     source = (call.directory / file).absolute()
     with store.writing() as connection:
-        tenant = carry.take(connection, source, _told("taken in"))
+        tenant = carry.take(connection, source, _told("taken in"), by_command())
     _show_tenant(call, tenant, source)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from kitty_sync.hub.accounts import Member
+from kitty_sync.hub.answer import JsonAnswer
 from kitty_sync.hub.error import HubError
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -29,6 +30,7 @@ def answering(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except HubError as error:
+            request.app.hub.metrics.refused(error.code)
             return refused(error)
 
     return answered
@@ -51,7 +53,7 @@ def refused(error: HubError, /, **more: Any) -> Response:
     }
     if "Retry-After" in error.headers:
         body["retry_after_seconds"] = int(error.headers["Retry-After"])
-    return JSONResponse(body | more, error.status, headers=error.headers)
+    return JsonAnswer(body | more, error.status, headers=error.headers)
 
 
 def may_write(who: Member, what: str) -> None:

@@ -15,13 +15,16 @@ from typing import Any
 
 from attrs import field, frozen
 from spec_kitty_events import normalize_event_id
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
-from kitty_host.api import KittyError
 from kitty_host.inert import inert
 from kitty_sync.hub import ingest
-from kitty_sync.hub.schema import set_aside, teams
+from kitty_sync.hub.accounts import team_of
+from kitty_sync.hub.error import HubError
+from kitty_sync.hub.schema import set_aside
 
+MOST = 100_000
+"""Of a team."""
 _LONGEST = 128
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,79}")
 
@@ -75,7 +78,7 @@ def commit(frame: Mapping[str, Any]) -> Aside | None:
 
 
 def keep(database: Connection, team_id: str, found: Sequence[Aside], now: float) -> list[bool]:
-    """Whether each was new. The same id with another content is kept beside the first: nobody has to choose yet."""
+    """Whether each was new. Another content of one id is kept beside the first: nobody has to choose. Errors: `ASIDE_FULL` (413)."""
     ids = {one.event_id for one in found}
     query = select(set_aside.c.project, set_aside.c.event_id, set_aside.c.digest)
     known = {
@@ -92,15 +95,17 @@ def keep(database: Connection, team_id: str, found: Sequence[Aside], now: float)
             rest = {"event_type": one.event_type, "reason": one.reason, "received_at": now, "record": one.record}
             rows.append({"team_id": team_id, **named, **rest})
     if rows:
+        here = select(func.count()).select_from(set_aside).where(set_aside.c.team_id == team_id)
+        if (database.scalar(here) or 0) + len(rows) > MOST:
+            hint = "whoever keeps the hub sees them with: kitty hub aside --team SLUG"
+            raise HubError("ASIDE_FULL", 413, f"a team has {MOST} events set aside at most", hint)
         database.execute(insert(set_aside), rows)
     return new
 
 
 def listed(database: Connection, slug: str) -> list[dict[str, Any]]:
     """What is set aside of a team, the oldest first; without the events themselves. Errors: `TEAM_UNKNOWN`."""
-    team_id = database.scalar(select(teams.c.id).where(teams.c.slug == slug))
-    if team_id is None:
-        raise KittyError("TEAM_UNKNOWN", f"there is no team {slug!r}", "see who there is: kitty hub user list")
+    team_id = team_of(database, slug)
     names = ("project", "event_id", "event_type", "reason", "received_at")
     query = select(*(set_aside.c[name] for name in names)).where(set_aside.c.team_id == team_id)
     return [dict(row) for row in database.execute(query.order_by(set_aside.c.received_at)).mappings()]

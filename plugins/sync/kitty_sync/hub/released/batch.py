@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from kitty_sync.hub import bodies
 from kitty_sync.hub.accounts import Member
+from kitty_sync.hub.answer import JsonAnswer
 from kitty_sync.hub.released import envelope
 from kitty_sync.hub.released.answers import answering, may_write, spoken
 
@@ -31,7 +32,7 @@ def routes(hub: Hub) -> list[BaseRoute]:
         encoding = request.headers.get("content-encoding", "").strip().lower()
         judged = await run_in_threadpool(_judged, body, encoding, who)
         verdicts = await envelope.keep(hub, who.team_id, judged)
-        return JSONResponse({"results": [one.shown() for one in verdicts]})
+        return JsonAnswer({"results": [one.shown() for one in verdicts]})
 
     return [Route("/api/v1/events/batch/", add, methods=["POST"])]
 

@@ -14,10 +14,11 @@ from attrs import field, frozen
 from sqlalchemy import Connection, delete, func, insert, select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from kitty_sync.hub import bodies, ingest
+from kitty_sync.hub.answer import JsonAnswer
 from kitty_sync.hub.error import HubError
 from kitty_sync.hub.released.answers import answering, may_write, refused
 from kitty_sync.hub.schema import artifacts
@@ -81,7 +82,7 @@ def routes(hub: Hub) -> list[BaseRoute]:
             new = await hub.write(keep, who.team_id, artifact(said))
         except HubError as error:
             return refused(error, **named)
-        return JSONResponse({"status": "stored" if new else "already_exists", **named}, 201 if new else 200)
+        return JsonAnswer({"status": "stored" if new else "already_exists", **named}, 201 if new else 200)
 
     return [Route("/api/dossier/push-content/", push, methods=["POST"])]
 
@@ -118,7 +119,7 @@ def keep(database: Connection, team_id: str, one: Artifact, now: float) -> bool:
             "ARTIFACTS_FULL",
             413,
             f"a team has {MOST} versions of artefacts at most",
-            "remove old missions' from the hub",
+            "begin another team for what is new: kitty hub setup",
         )
     key = {"team_id": team_id, "place": one.place, "hash": one.hash}
     row = {**key, **one.names, **one.details, "received_at": now, "content": json.dumps(one.content)}

@@ -38,6 +38,7 @@ _CATEGORY = {
     "EVENT_ID_CONFLICT": "event_id_conflict",
 }
 
+_COUNTED = {"success": ingest.STORED, "warning": "aside"}
 Judged = ingest.Candidate | ingest.Result | aside.Aside
 
 
@@ -107,6 +108,7 @@ async def keep(hub: Hub, team_id: str, judged: Sequence[Judged]) -> list[Verdict
             verdicts.append(Verdict(one.sent_id, "warning" if next(new) else "duplicate", _CATEGORY[one.code], why))
         else:
             verdicts.append(_verdict(next(results)))
+    hub.metrics.took(_COUNTED.get(one.status, one.status) for one in verdicts)
     return verdicts
 
 

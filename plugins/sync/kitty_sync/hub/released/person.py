@@ -10,11 +10,12 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from kitty_sync.hub import bodies
 from kitty_sync.hub.accounts import Member
+from kitty_sync.hub.answer import JsonAnswer
 from kitty_sync.hub.error import no_token
 from kitty_sync.hub.released.answers import answering
 from kitty_sync.hub.released.sessions import session_of
@@ -29,7 +30,7 @@ def routes(hub: Hub) -> list[BaseRoute]:
     @answering
     async def me(request: Request) -> Response:
         """Who asks."""
-        return JSONResponse(shown(await hub.member(request)))
+        return JsonAnswer(shown(await hub.member(request)))
 
     @answering
     async def session(request: Request) -> Response:
@@ -38,13 +39,13 @@ def routes(hub: Hub) -> list[BaseRoute]:
         session_id = await hub.read(session_of, bodies.bearer(request), hub.clock())
         if session_id is None:
             raise no_token("the token is over")
-        return JSONResponse({"session_id": session_id, "active": True, "email": who.email, "team": who.team_slug})
+        return JsonAnswer({"session_id": session_id, "active": True, "email": who.email, "team": who.team_slug})
 
     @answering
     async def sync(request: Request) -> Response:
         """Whether who asks is let in."""
         who = await hub.member(request)
-        return JSONResponse({"status": "ok", "may_write": who.may_write})
+        return JsonAnswer({"status": "ok", "may_write": who.may_write})
 
     return [
         Route("/api/v1/me", me),
@@ -68,4 +69,4 @@ def private_team(who: Member) -> str:
 
 
 async def _healthy(_: Request) -> Response:
-    return JSONResponse({"status": "ok"})
+    return JsonAnswer({"status": "ok"})

@@ -39,8 +39,14 @@ def let_in(database: Connection, session_id: str, now: float) -> str:
 
 def redeem(database: Connection, shown: str, now: float) -> str | None:
     """The session of a pass, which is used up by this; None for one that is over."""
-    this = passes.c.digest == digest_of(shown)
-    found = database.execute(select(passes.c.session_id, passes.c.expires_at).where(this)).first()
-    if found is None or not database.execute(delete(passes).where(this)).rowcount:
+    found = known(database, shown, now)
+    if found is None or not database.execute(delete(passes).where(passes.c.digest == digest_of(shown))).rowcount:
         return None
-    return found.session_id if found.expires_at > now and holder(database, found.session_id) else None
+    return found if holder(database, found) else None
+
+
+def known(database: Connection, shown: str, now: float) -> str | None:
+    """The session of a pass that is not over, and stays. Whoever has none gets no further than this, which writes nothing."""
+    this = (passes.c.digest == digest_of(shown)) & (passes.c.expires_at > now)
+    found: str | None = database.scalar(select(passes.c.session_id).where(this))
+    return found

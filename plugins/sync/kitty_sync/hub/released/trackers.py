@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from kitty_sync.hub import bodies
 from kitty_sync.hub.accounts import Member
+from kitty_sync.hub.answer import JsonAnswer
 from kitty_sync.hub.error import HubError
 from kitty_sync.hub.released.answers import answering
 
@@ -37,7 +38,7 @@ def routes(hub: Hub) -> list[BaseRoute]:
     async def resources(request: Request) -> Response:
         """What could be bound: nothing."""
         await member(request)
-        return JSONResponse({"provider": request.query_params.get("provider", "")[:80], "resources": []})
+        return JsonAnswer({"provider": request.query_params.get("provider", "")[:80], "resources": []})
 
     @answering
     async def status(request: Request) -> Response:
@@ -51,20 +52,20 @@ def routes(hub: Hub) -> list[BaseRoute]:
             "bindings": [],
             "resource_count": 0,
         }
-        return JSONResponse({"provider": provider, **nothing})
+        return JsonAnswer({"provider": provider, **nothing})
 
     @answering
     async def mappings(request: Request) -> Response:
         """Which fields correspond: none."""
         await member(request)
-        return JSONResponse({"mappings": []})
+        return JsonAnswer({"mappings": []})
 
     @answering
     async def resolve(request: Request) -> Response:
         """What a project could be bound to: nothing."""
         await member(request)
         await bodies.sent(request)
-        return JSONResponse({"match_type": "none", "candidates": []})
+        return JsonAnswer({"match_type": "none", "candidates": []})
 
     @answering
     async def absent(request: Request) -> Response:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections import deque
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,12 +16,13 @@ from attrs import define, field
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from kitty_sync.hub import bodies, ingest, read
 from kitty_sync.hub.accounts import Member
+from kitty_sync.hub.answer import JsonAnswer
 from kitty_sync.hub.error import HubError, no_token
 from kitty_sync.hub.live import LOOKS
 from kitty_sync.hub.released import aside, envelope, sessions
@@ -60,21 +60,26 @@ def routes(hub: Hub) -> list[BaseRoute]:
         shown = await hub.write(sessions.let_in, session_id)
         place = "ws" + hub.address.removeprefix("http") + _PATH
         rest = {"ws_url": place, "expires_in": sessions.PASS_SECONDS, "session_id": session_id}
-        return JSONResponse({"ws_token": shown, **rest}, headers=_NO_SECRET)
+        return JsonAnswer({"ws_token": shown, **rest}, headers=_NO_SECRET)
 
     async def connected(socket: WebSocket) -> None:
         """One websocket, until either side ends it."""
         try:
+            hub.limits.login(socket)
             spoken(socket.headers)
-            session_id = await hub.write(sessions.redeem, bodies.bearer(socket))
-            if session_id is None:
+            shown = bodies.bearer(socket)
+            session_id = await hub.read(sessions.known, shown, hub.clock()) and await hub.write(sessions.redeem, shown)
+            if not session_id:
                 raise no_token("the pass is over, or none of this hub")
             who: Member | None = await hub.read(sessions.holder, session_id)
             if who is None:
                 raise no_token("the session is over")
+            hub.may_listen(who)
         except HubError as error:
+            hub.metrics.refused(error.code)
             await socket.send_denial_response(refused(error))
             return
+        socket.state.who = who
         await socket.accept()
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the other side may go at any moment
             await _Conversation(hub, socket, session_id, who, few).hold()
@@ -91,7 +96,8 @@ class _Conversation:
     session_id: str
     who: Member
     few: asyncio.Semaphore
-    own: deque[tuple[str, str]] = field(factory=lambda: deque(maxlen=_REMEMBERED))
+    own: dict[tuple[str, str], None] = field(factory=dict)
+    """What came over this socket, the latest last."""
 
     async def hold(self) -> None:
         """Until it ends."""
@@ -132,7 +138,7 @@ class _Conversation:
                 found: read.Page | None = await self.hub.read(page, position)
             return found
 
-        async for told in self.hub.live.stream(self.who.team_id, after, look):
+        async for told in self.hub.listen(self.who, self.hub.live.stream(self.who.team_id, after, look)):
             for part in told.decode().split("\n\n"):
                 if part.startswith(":"):
                     yield None
@@ -170,10 +176,13 @@ class _Conversation:
             if who is None:
                 raise no_token("the session is over")
             may_write(who, "events")
+            self.hub.limits.batch(self.session_id)
             judged = await run_in_threadpool(envelope.judge, [said], who)
             for one in judged:
                 if isinstance(one, ingest.Candidate):
-                    self.own.append((one.project, one.event_id))
+                    self.own[one.project, one.event_id] = None
+                    if len(self.own) > _REMEMBERED:
+                        del self.own[next(iter(self.own))]
             (kept,) = await envelope.keep(self.hub, who.team_id, judged)
         except HubError as error:
             category = {"error_category": error.code.lower(), "error_message": error.message}
@@ -190,6 +199,7 @@ class _Conversation:
             if who is None:
                 raise no_token("the session is over")
             may_write(who, "commits")
+            self.hub.limits.batch(self.session_id)
             one = None if envelope.fault(said) else aside.commit(said)
             if one is None:
                 raise HubError(
@@ -220,11 +230,12 @@ def _snapshot(database: Connection, team_id: str) -> tuple[int, list[dict[str, A
     """Where the events of a team end, and the lanes of the work packages that the last of them moved."""
     last = ingest.last_position(database, team_id)
     lanes: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for _, text in read.page(database, team_id, max(0, last - _RECENT)).records:
+    for text in read.latest(database, team_id, _RECENT):
         record = json.loads(text)
         event = record["event"]
         if event["event_type"] == "WPStatusChanged":
             key = event["project_uuid"], record["mission_slug"], event["payload"]["wp_id"]
             names = zip(("project_uuid", "mission_slug", "wp_id"), key, strict=True)
-            lanes[key] = {**dict(names), "lane": event["payload"]["to_lane"], "at": event["timestamp"]}
-    return last, list(lanes.values())
+            # What was moved last is seen first.
+            lanes.setdefault(key, {**dict(names), "lane": event["payload"]["to_lane"], "at": event["timestamp"]})
+    return last, [*reversed(lanes.values())]
