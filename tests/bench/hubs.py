@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import sqlite3
 import statistics
 import subprocess
@@ -77,12 +78,12 @@ def postgresql(scratch: Path) -> Iterator[Callable[[str], str]]:
         server.cleanup()
 
 
-def member(store: Store) -> Member:
+def member(store: Store, name: str = "bench") -> Member:
     """Somebody who may write."""
     from kitty_sync.hub import accounts
 
     with store.writing() as database:
-        return accounts.add(database, "bench@example.org", "bench", "writer")
+        return accounts.add(database, f"{name}@example.org", "bench", "writer")
 
 
 class Kept:
@@ -213,10 +214,11 @@ class Serving:
         assert self._process.stdout is not None
         self.port = int(str(json.loads(self._process.stdout.readline())["address"]).rpartition(":")[2])
         store = Store(database)
-        who = member(store)
+        people = [member(store, f"bench-{number}") for number in range(10)]  # one alone may not listen so often
         with store.writing() as connection:
             pairs = [
-                tokens.open_session(connection, who.user_id, who.team_id, time.time()) for _ in range(SUBSCRIBERS + 1)
+                tokens.open_session(connection, who.user_id, who.team_id, time.time())
+                for who in itertools.islice(itertools.cycle(people), SUBSCRIBERS + 1)
             ]
         self.tokens = [one.access_token for one in pairs]
         store.close()
@@ -225,6 +227,11 @@ class Serving:
         """MiB that it has in memory now."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+    def cpu(self) -> float:
+        """Seconds of CPU that it has taken so far."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> None:
         """End it."""
@@ -244,6 +251,8 @@ async def heard(serving: Serving) -> tuple[list[float], float]:
         seen = 0
         while seen < EVENTS:
             line = await reader.readline()
+            if not line or line.startswith(b"HTTP/1.1 4"):
+                raise RuntimeError(f"nobody may listen: {line!r}")
             if line.startswith(b"event: here"):
                 ready.release()
             elif line.startswith(b"data: {") and b'"event_id":"' in line:

@@ -263,13 +263,17 @@ def live(bench: Bench) -> Iterator[str]:
                 place = stack.enter_context(hubs.postgresql(bench.scratch))("live")
             serving = hubs.Serving(KITTY, bench.scratch, place)
             stack.callback(serving.close)
-            empty = serving.memory()
+            empty, used = serving.memory(), serving.cpu()
             took, memory = asyncio.run(hubs.heard(serving))
+            each = (serving.cpu() - used) / len(took) * 1e6
             rate, waits = asyncio.run(hubs.asked(serving))
         half, most = _quantiles(took)
         mark = "" if most < 100 else " MISSED"
         yield f"heard by {hubs.SUBSCRIBERS} who listen, {name}: p50 {half:.0f} ms, p99 {most:.0f} ms, goal p99 < 100 ms{mark}"
-        yield f"the hub in memory: {empty:.0f} MiB, and {memory:.0f} MiB with all of them"
+        yield (
+            f"the hub in memory: {empty:.0f} MiB, and {memory:.0f} MiB with all of them; "
+            f"{each:.0f} µs of CPU for each who hears of an event"
+        )
         half, most = _quantiles(waits)
         yield (
             f"requests with one event by {hubs.SENDERS} at once, one process, {name}: {rate:.0f} a second, "

@@ -35,7 +35,7 @@ from kitty_sync.hub.live import Live
 from kitty_sync.hub.metrics import Metrics
 from kitty_sync.hub.store import Store
 
-STREAMS = 50
+STREAMS = 200
 """To how many a member of a team may listen at once, at each process."""
 T = TypeVar("T")
 
