@@ -37,20 +37,20 @@ def find_entries() -> list[Entry]:
 
 
 def roles() -> dict[str, str]:
-    """The distributions that the extras of the host's own metadata name, by extra."""
+    """The distributions that the extras of the host's own metadata name, by extra; one of several, such as `all`, is no role."""
     from importlib.metadata import PackageNotFoundError, requires
 
     try:
         lines = requires(HOST) or []
     except PackageNotFoundError:
         lines = []
-    found = {}
+    found: dict[str, list[str]] = {}
     for line in lines:
         extra = re.search(r"""extra == ['"]([^'"]+)""", line)
         name = re.split(r"[^a-z0-9-]", line, maxsplit=1)[0]
         if extra and name != HOST:
-            found[extra[1]] = name
-    return found
+            found.setdefault(extra[1], []).append(name)
+    return {extra: names[0] for extra, names in found.items() if len(names) == 1}
 
 
 def own_distributions() -> frozenset[str]:

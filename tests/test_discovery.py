@@ -94,13 +94,21 @@ def test_odd_places_on_the_path_harm_nobody(project: Project, alone: Path, monke
     assert project.kitty("plugins", "list").exit_code == 0
 
 
-def test_each_extra_is_a_role(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "everything",
+    [
+        ["kitty-host[merge,sync]; extra == 'all'"],
+        ["kitty-merge<1,>=0.1; extra == 'all'", "kitty-sync<1,>=0.1; extra == 'all'"],
+    ],
+    ids=["as it is written", "as a wheel has it"],
+)
+def test_each_extra_is_a_role(everything: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [
         "click>=8.2",
         "filelock>=3.13; sys_platform == 'win32'",
         'kitty-merge<1,>=0.1; extra == "merge"',
         "kitty-sync<1,>=0.1; extra == 'sync'",
-        "kitty-host[merge,sync]; extra == 'all'",
+        *everything,
     ]
     monkeypatch.setattr("importlib.metadata.requires", lambda name: lines if name == discovery.HOST else None)
     assert roles() == {"merge": "kitty-merge", "sync": "kitty-sync"}
