@@ -76,7 +76,7 @@ class Kitty(click.Group):
         except click.UsageError:
             from difflib import get_close_matches
 
-            close = get_close_matches(args[0], self.list_commands(ctx))
+            close = get_close_matches(args[0], self.list_commands(ctx), cutoff=0.75)  # intake is no slip of init
             if close:
                 said = f"No such command {args[0]!r}. Did you mean {' or '.join(map(repr, close))}?"
                 raise click.UsageError(said, ctx) from None

@@ -130,6 +130,20 @@ def test_a_plan_that_is_none_refuses_and_leaves_nothing_behind(
     assert sorted(project.root.parent.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("plugins", "lacking"), [("runtime,merge,charter", "intake"), ("runtime,intake,merge", "accept")]
+)
+def test_what_it_cannot_type_to_the_end_it_does_not_begin(
+    project: Project, plugins: str, lacking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KITTY_PLUGINS", plugins)
+    before = project.snapshot()
+    done = demo(project, str(project.root.parent / "demo"), "--json")
+    assert (done.exit_code, done.code) == (1, "PLUGIN_MISSING")
+    assert f"kitty {lacking}" in done.json["message"]
+    assert project.snapshot() == before
+
+
 def test_a_directory_with_something_in_it_is_left_alone(project: Project) -> None:
     before = project.snapshot()
     done = demo(project, str(project.root), "--json")

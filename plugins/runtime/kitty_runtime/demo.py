@@ -19,9 +19,12 @@ from kitty_host.api import KittyError
 from kitty_host.cli import execute
 from kitty_host.command import Invocation, command
 from kitty_host.git import Git
+from kitty_host.plugins import missing
 from kitty_runtime import demo_files as files
 
 AUTHOR, HELPER, REVIEWER = "ada", "bob", "grace"
+_TYPED = ("intake", "accept", "merge")
+"""Commands of other plugins."""
 
 
 @command("demo")
@@ -29,6 +32,9 @@ AUTHOR, HELPER, REVIEWER = "ada", "bob", "grace"
 @click.option("--plan", type=click.Path(path_type=Path), metavar="FILE", help="A Markdown plan of your own.")
 def demo(call: Invocation, directory: Path | None, plan: Path | None) -> None:
     """Watch a mission go from plan to landed commits, in a scratch repository that stays."""
+    for name in _TYPED:
+        if name not in call.plugins.commands()[0]:
+            raise missing(f"the demo types kitty {name}, which no installed plugin brings")
     place, made = _place(call.directory / directory if directory else None)
     tour = _Tour(call, place)
     try:
