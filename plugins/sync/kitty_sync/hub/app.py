@@ -7,9 +7,11 @@ work on the database is done in threads; an answer is sent after its transaction
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
@@ -113,7 +115,12 @@ class Hub:
         kept = self.store.later(change, adds=True, team=team_id)
         # Whoever sent it may have gone by then; those who listen are told all the same.
         loop = asyncio.get_running_loop()
-        kept.add_done_callback(lambda _: loop.call_soon_threadsafe(self.live.ring, team_id))
+
+        def tell(_: Future[Any]) -> None:
+            with contextlib.suppress(RuntimeError):  # the hub has ended
+                loop.call_soon_threadsafe(self.live.ring, team_id)
+
+        kept.add_done_callback(tell)
         return await asyncio.wrap_future(kept)
 
     async def listen(self, who: Member, told: AsyncIterator[T]) -> AsyncIterator[T]:

@@ -140,7 +140,7 @@ class Crew:
         self._writing = writing
         self._adding = adding
         self._threads = ThreadPoolExecutor(THREADS, "kitty-hub-writer")
-        self._turns = threading.Lock()
+        self._turns = threading.Condition()
         self._all = 0
         self._lines: dict[str, deque[Callable[[], None]]] = {}
         """What waits for each team, the first of which has a thread: a team whose row is held elsewhere holds up nobody else."""
@@ -171,6 +171,7 @@ class Crew:
     def _done(self, team: str) -> None:
         with self._turns:
             self._all -= 1
+            self._turns.notify_all()
             if team:
                 self._lines[team].popleft()
                 if self._lines[team]:
@@ -180,6 +181,8 @@ class Crew:
 
     def close(self) -> None:
         """Do what waits, and end."""
+        with self._turns:  # what stands in a line has no thread yet
+            self._turns.wait_for(lambda: not self._all)
         self._threads.shutdown()
 
     def _written(self, change: Callable[[Connection], T], transaction: Transaction) -> T:

@@ -133,7 +133,9 @@ def test_a_team_that_is_held_up_holds_up_nobody_else(postgres: Postgres) -> None
         "NoneType"
     ] * 14
     assert done[2:] == [number for number in range(20) if number != 5]
+    last = [store.later(then(number), adds=True, team="1") for number in range(20, 30)]
     store.close()
+    assert [one.exception(0) for one in last] == [None] * 10, "what waits is done before the end"
 
 
 def test_no_more_wait_than_there_may(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
