@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def look(call, wp):
 
 
 @pytest.fixture
-def shell(install, project: Project) -> Project:  # type: ignore[no-untyped-def]
+def shell(install: Callable[..., Path], project: Project) -> Project:
     """A repository with two missions, and a command of somebody else's that takes a work package."""
     (install("look", ASKS) / "look_cli.py").write_text(CLI)
     for slug in ("one", "two"):

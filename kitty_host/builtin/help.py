@@ -58,13 +58,12 @@ def completion(call: Invocation, shell: str) -> None:
 
 def pages() -> dict[str, str]:
     """The pages of the documentation, by name, with their titles."""
+    return {name: path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for name, path in _files().items()}
+
+
+def _files() -> dict[str, Path]:
     place = next((one for one in _PLACES if one.is_dir()), None)
-    found = sorted(place.glob("*.md")) if place else []
-    return {
-        path.stem: path.open(encoding="utf-8").readline().lstrip("# ").strip()
-        for path in found
-        if path.stem != "README"
-    }
+    return {path.stem: path for path in sorted(place.glob("*.md")) if path.stem != "README"} if place else {}
 
 
 def _of_command(root: click.Context, words: tuple[str, ...]) -> str | None:
@@ -78,11 +77,8 @@ def _of_command(root: click.Context, words: tuple[str, ...]) -> str | None:
 
 
 def _page(words: tuple[str, ...]) -> str | None:
-    name = "-".join(words).lower()
-    if name not in pages():
-        return None
-    place = next(one for one in _PLACES if one.is_dir())
-    return (place / f"{name}.md").read_text(encoding="utf-8")
+    path = _files().get("-".join(words).lower())
+    return path.read_text(encoding="utf-8") if path else None
 
 
 def _code(words: tuple[str, ...]) -> str | None:
@@ -99,7 +95,7 @@ def _codes() -> dict[str, tuple[str, str]]:
 def _unknown(root: click.Context, words: tuple[str, ...]) -> KittyError:
     command_names = root.command.list_commands(root) if isinstance(root.command, click.Group) else []
     said = " ".join(words)
-    close = get_close_matches(said, sorted({*command_names, *pages()}))
+    close = get_close_matches(said, sorted({*command_names, *_files()}))
     close = close or get_close_matches(said.upper(), list(_codes()))
     hint = f"did you mean {' or '.join(close[:3])}?" if close else "run: kitty help"
     return KittyError("TOPIC_UNKNOWN", f"there is no command, page or code {said}", hint)

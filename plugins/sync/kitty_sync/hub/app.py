@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
@@ -123,7 +123,7 @@ class Hub:
         kept.add_done_callback(tell)
         return await asyncio.wrap_future(kept)
 
-    async def listen(self, who: Member, told: AsyncIterator[T]) -> AsyncIterator[T]:
+    async def listen(self, who: Member, told: AsyncIterator[T]) -> AsyncGenerator[T, None]:
         """The same, counted as one that this member listens to; see `may_listen`."""
         self._listening[who.user_id, who.team_id] += 1
         try:

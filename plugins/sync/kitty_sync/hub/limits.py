@@ -11,6 +11,7 @@ import ipaddress
 import math
 import secrets
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond
@@ -89,6 +90,7 @@ def _place(request: HTTPConnection) -> str:
     return place_of(request.client.host if request.client else "")
 
 
+@lru_cache(4096)  # whoever asks for a code is compared with all who wait
 def place_of(host: str) -> str:
     """Whom an address counts for; of IPv6 its network, since whoever has one address has 2 to the 64th."""
     try:

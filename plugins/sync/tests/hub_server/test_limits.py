@@ -112,10 +112,10 @@ def test_nobody_listens_with_all_the_connections_of_the_others(here: Here) -> No
         with pytest.raises(HubError, match="listens"):
             here.hub.may_listen(ada)
         here.hub.may_listen(eve)
-        await streams[0].aclose()  # type: ignore[attr-defined]
+        await streams[0].aclose()
         here.hub.may_listen(ada)
         for stream in streams:
-            await stream.aclose()  # type: ignore[attr-defined]
+            await stream.aclose()
 
     asyncio.run(listens(STREAMS))
     for path in ("/v1/events/stream", "/board/events"):

@@ -91,12 +91,19 @@ def test_a_snapshot_is_of_the_last_events_however_large_they_are(writer: httpx.C
     ]
 
 
-def test_who_has_no_pass_gets_no_further_than_a_look_and_not_often(tmp_path: Path) -> None:
+def test_who_has_no_pass_gets_no_further_than_a_look_and_not_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = Store(tmp_path / "hub.db")
     hub = Hub(store, "http://127.0.0.1:1")
     written: list[object] = []
     later = store.later
-    store.later = lambda *given, **more: written.append(given) or later(*given, **more)  # type: ignore[method-assign]
+
+    def noted(*given: Any, **more: Any) -> Any:
+        written.append(given)
+        return later(*given, **more)
+
+    monkeypatch.setattr(store, "later", noted)
     codes = []
     with TestClient(hub.application(), base_url="http://127.0.0.1:1") as client:
         for _ in range(LOGIN.amount + 5):

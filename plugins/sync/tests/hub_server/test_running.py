@@ -23,8 +23,12 @@ FILES = ROOT / "docs" / "hub"
 
 def unit() -> dict[str, str]:
     """What the section of the service says; the last of two lines with one key, as systemd has it for these."""
-    found = configparser.ConfigParser(strict=False, interpolation=None)
-    found.optionxform = str  # type: ignore[assignment, method-assign]
+
+    class Unit(configparser.ConfigParser):
+        def optionxform(self, optionstr: str) -> str:
+            return optionstr
+
+    found = Unit(strict=False, interpolation=None)
     found.read_string((FILES / "kitty-hub.service").read_text(encoding="utf-8"))
     return dict(found["Service"])
 
