@@ -45,8 +45,7 @@ def run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
 
 def install(place: Path, wheels: Path, plugins: tuple[str, ...], *more: str, extras: bool = False) -> None:
     """From the wheels, and what they need from an index."""
-    wanted = ["kitty-host", *(f"kitty-{one}{list(EXTRAS.get(one, ())) if extras else ''}" for one in plugins)]
-    names = [one.replace("'", "").replace(" ", "").removesuffix("[]") for one in wanted]
+    names = ["kitty-host", *(f"kitty-{one}[{','.join(EXTRAS.get(one, ()) if extras else ())}]" for one in plugins)]
     ours = [
         word for one in ("host", *PLUGINS) for word in ("--refresh-package", f"kitty-{one}")
     ]  # the version stays, the wheel does not
@@ -81,7 +80,6 @@ def main(work: Path, *names: str) -> None:
         run(place / "bin" / "python", "-P", "-c", IMPORT_ALL, *packages)
         if name == "all":
             run(place / "bin" / "kitty", "demo", environment={"TMPDIR": str(work)})
-        if name == "all":
             for example in sorted(Path("docs/examples").iterdir()):
                 install(place, wheels, plugins, str(example), "pytest")
                 print(run(place / "bin" / "pytest", "-p", "no:cacheprovider", "-o", "addopts=", example), flush=True)

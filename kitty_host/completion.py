@@ -45,7 +45,7 @@ def _missions(call: Invocation, incomplete: str) -> Iterator[CompletionItem]:
     found = sorted(call.missions, key=lambda one: (not mission_is_open(one), one.slug))
     for one in found:
         if one.slug.startswith(incomplete):
-            yield _item(one.slug, one.title)
+            yield from _item(one.slug, one.title)
 
 
 def _packages(call: Invocation, incomplete: str) -> Iterator[CompletionItem]:
@@ -57,14 +57,13 @@ def _packages(call: Invocation, incomplete: str) -> Iterator[CompletionItem]:
         for name, told in _of(mission):
             word = f"{mission.slug}/{name}" if prefix else name
             if word.lower().startswith(incomplete.lower()):
-                yield _item(word, told)
+                yield from _item(word, told)
 
 
-def _item(word: str, told: str) -> CompletionItem:
+def _item(word: str, told: str) -> Iterator[CompletionItem]:
     """A word of somebody's repository, which a shell puts on a line that will be run: none that it would read otherwise."""
-    if not _PLAIN.fullmatch(word):
-        raise ValueError(word)
-    return CompletionItem(word, help=inert(told, prose=True))
+    if _PLAIN.fullmatch(word):
+        yield CompletionItem(word, help=inert(told, prose=True))
 
 
 def _of(mission: Mission) -> Iterator[tuple[str, str]]:
