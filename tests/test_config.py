@@ -179,11 +179,12 @@ except KittyError as error:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the largest resident size is read from /proc")
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_is_refused_before_it_goes_off(name: str) -> None:
+def test_a_bomb_is_refused_before_it_goes_off(name: str, record_property: Callable[[str, object], None]) -> None:
     done = subprocess.run([sys.executable, "-c", READ], input=BOMBS[name](), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     grown, took, code, _ = done.stdout.split(" ", 3)
     assert code == "X"
+    record_property("figure", f"memory for YAML, {name}|{int(grown) / 2**20:.0f} MiB|< 64 MiB")
     assert int(grown) < 64 << 20
     assert float(took) < 20
 

@@ -6,6 +6,7 @@ The pages are those of `docs/`; a wheel has a copy of them.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -22,13 +23,19 @@ _PLACES = (Path(__file__).parents[1] / "docs", Path(__file__).parents[2] / "docs
 
 @command("help")
 @click.argument("topic", nargs=-1)
-def help_(call: Invocation, topic: tuple[str, ...]) -> None:
+@click.option("--all", "everything", is_flag=True, help="Every command there is, as one page in Markdown.")
+def help_(call: Invocation, topic: tuple[str, ...], everything: bool) -> None:
     """Explain a command, a page of the documentation, or an error code.
 
     Without one, all there is to ask for is listed.
     """
     root = click.get_current_context().find_root()
-    if topic:
+    if everything and topic:
+        raise click.UsageError("--all is about every command: give a topic, or --all")
+    text: str | None
+    if everything:
+        text = _reference(root)
+    elif topic:
         text = _of_command(root, topic) or _page(topic) or _code(topic)
         if text is None:
             raise _unknown(root, topic)
@@ -66,13 +73,42 @@ def _files() -> dict[str, Path]:
     return {path.stem: path for path in sorted(place.glob("*.md")) if path.stem != "README"} if place else {}
 
 
-def _of_command(root: click.Context, words: tuple[str, ...]) -> str | None:
+def _reference(root: click.Context) -> str:
+    """What every command says of itself, on one page; as wide as a terminal of eighty columns, wherever it is made."""
+    parts = [_REFERENCE]
+    for words in _commands(root.command, root):
+        parts.append(f"## kitty {' '.join(words)}\n\n```text\n{_of_command(root, words, width=78)}\n```\n")
+    return "\n".join(parts)
+
+
+_REFERENCE = """# Commands
+
+What every command says of itself: `kitty help --all` prints this page, `kitty help COMMAND` a part of it.
+
+Exit codes: 0 done, 1 refused, 2 a mistake in the call, 3 a fault in kitty or a plugin, 130 interrupted. With `--json` a command prints
+one JSON object whose `schema` says what it is; so does a refusal: `kitty.error/1`, with `code`, `message`, `hint` and `details`. What
+a code means: [Errors](errors.md).
+"""
+
+
+def _commands(command: click.Command, context: click.Context, *before: str) -> Iterator[tuple[str, ...]]:
+    """The words of every command, in order, groups before what is in them."""
+    if before:
+        yield before
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            if child is not None and not child.hidden:
+                yield from _commands(child, click.Context(child, info_name=name, parent=context), *before, name)
+
+
+def _of_command(root: click.Context, words: tuple[str, ...], width: int | None = None) -> str | None:
     context = root
     for word in words:
         child = context.command.get_command(context, word) if isinstance(context.command, click.Group) else None
         if child is None:
             return None
-        context = click.Context(child, info_name=word, parent=context)
+        context = click.Context(child, info_name=word, parent=context, terminal_width=width)
     return context.get_help()
 
 

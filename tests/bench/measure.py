@@ -6,10 +6,29 @@ import os
 import resource
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+KITTY = Path(sys.executable).with_name("kitty")
+IMPORT_CLICK = (sys.executable, "-c", "import click")
+
+
+class Bench(NamedTuple):
+    """Where to work, how often to measure, and what there is beside kitty."""
+
+    scratch: Path
+    runs: int
+    corpus: Path | None
+    """A directory with `kitty-specs/` of real missions."""
+    peer: Path | None
+    """The command of spec-kitty, in an environment of its own."""
+
+
+class NotThere(Exception):
+    """A row cannot be measured; says what it needs."""
 
 
 class Cost(NamedTuple):

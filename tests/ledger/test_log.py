@@ -241,14 +241,21 @@ def finish(processes: Iterable[subprocess.Popen[bytes]]) -> None:
     ("processes", "each"), [(16, 10), pytest.param(64, 50, marks=pytest.mark.slow)], ids=["16", "64"]
 )
 def test_processes_at_once_lose_nothing(
-    ledger: Ledger, start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, processes: int, each: int
+    ledger: Ledger,
+    start: Callable[..., subprocess.Popen[bytes]],
+    tmp_path: Path,
+    processes: int,
+    each: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
     finish([start(KITTY, each // 2) for _ in range(processes)])
     content = ledger.live.read_bytes()
     assert content.endswith(b"\n")
     written = [json.loads(text)["event_id"] for text in content.split(b"\n")[:-1]]
     assert sorted(written) == sorted(acknowledged(tmp_path))
-    assert len(written) == len(set(written)) == processes * each
+    all_of_them = processes * each
+    record_property("figure", f"rows of {processes} processes at once, {each} each|{len(set(written))}|{all_of_them}")
+    assert len(written) == len(set(written)) == all_of_them
     assert files.same_file(ledger.live, ledger.twin)
 
 

@@ -140,7 +140,9 @@ TOO_LARGE = {
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the largest resident size is read from /proc")
-def test_SC_003_fifty_megabytes_are_refused_cleanly_in_bounded_memory(project: Project, pair: Any) -> None:
+def test_SC_003_fifty_megabytes_are_refused_cleanly_in_bounded_memory(
+    project: Project, pair: Any, record_property: Callable[[str, object], None]
+) -> None:
     project.write("small.md", b"x" * 100)
     project.write("large.md", b"x" * 50_000_000)
     growing = project.write("growing.md", b"x" * 100)
@@ -166,7 +168,8 @@ def test_SC_003_fifty_megabytes_are_refused_cleanly_in_bounded_memory(project: P
     assert [code for code, _ in large] == [1] * len(TOO_LARGE), done.stderr
     assert done.stderr.count("INTAKE_TOO_LARGE: ") == len(TOO_LARGE)
     grown = {name: size - small for name, (_, size) in zip(TOO_LARGE, large, strict=True)}
-    sys.stdout.write(f"growth in bytes up to each: {grown}\n")
+    for name, bytes_more in grown.items():
+        record_property("figure", f"memory for a plan, {name}|{bytes_more / 2**20:.1f} MiB|< 7.5 MiB")
     assert max(grown.values()) < 1.5 * 5_242_880
     assert growing.stat().st_size < 2 * 5_242_880, "no more of it was read than the cap"
     assert pair.record["source_file"] == "small.md"

@@ -113,7 +113,7 @@ def what_they_say(crowd: list[subprocess.Popen[str]]) -> list[str]:
     return said
 
 
-def storm(server: Server, processes: int, threads: int) -> None:
+def storm(server: Server, processes: int, threads: int) -> str:
     server.log_in()
     server.expire()
     server.together = processes * threads
@@ -121,6 +121,7 @@ def storm(server: Server, processes: int, threads: int) -> None:
         said = what_they_say(waiting)
     assert said == ["200"] * processes * threads
     assert server.refreshes == 1
+    return f"logins renewed for {processes} processes of {threads} threads|{server.refreshes}|1"
 
 
 def test_ten_processes_of_ten_threads_refresh_once(server: Server) -> None:
@@ -128,8 +129,10 @@ def test_ten_processes_of_ten_threads_refresh_once(server: Server) -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_processes_of_ten_threads_refresh_once(server: Server) -> None:
-    storm(server, 100, 10)
+def test_a_hundred_processes_of_ten_threads_refresh_once(
+    server: Server, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("figure", storm(server, 100, 10))
 
 
 def dead(server: Server, processes: int) -> None:
