@@ -39,6 +39,8 @@ _STYLES = {
 _BAR = 20
 _NARROW = 90
 """Columns below which lanes and efforts of single work packages are left out."""
+_WIDE = 130
+"""Columns from which on an effort is told whole, and not only by its first part."""
 _SHOWN = 3
 """How many paths of a conflict are named."""
 
@@ -149,6 +151,8 @@ def _table(row: dict[str, Any], console: Console) -> Table:
         table.add_column(name, no_wrap=name in ("wp", "status", "lane"), overflow="fold")
     for package in packages:
         cells = _cells(package)
+        if console.width < _WIDE:
+            cells["effort"] = cells["effort"].split(", ")[0]
         table.add_row("", *(cells[name] for name in columns))
     return table
 

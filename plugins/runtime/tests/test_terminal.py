@@ -119,6 +119,16 @@ def test_colours_are_left_out_where_nobody_wants_them(road: Road) -> None:
     assert "[######..............] 30 %" in plain
 
 
+def test_an_effort_is_told_whole_where_there_is_room(road: Road) -> None:
+    road.planned(("WP01",))
+    road("effort", "WP01", "--seconds", "2940", "--tokens", "61200", "--cost", "0.74", "--agent", "ada")
+    for columns, told in ((100, "49 min"), (140, "49 min, 61,200 tokens, cost 0.74")):
+        row = next(
+            line for line in COLOUR.sub("", drawn(road, "status", columns=columns)).splitlines() if "WP01" in line
+        )
+        assert row.rstrip().endswith(f"  {told}")
+
+
 def test_sixty_columns_are_enough(road: Road) -> None:
     road.planned(("WP01",), ("WP02", "WP01"))
     title = "A title that is far too long for one line of any terminal that has sixty columns and no more"

@@ -12,9 +12,9 @@ import pytest
 
 from kitty_host.testing import Project
 
-from .test_scaffold import place
+from ..test_scaffold import place
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parent.parent.parent / "docs"
 EXAMPLES = sorted(path.parent for path in (DOCS / "examples").glob("*/pyproject.toml"))
 
 
