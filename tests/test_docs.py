@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 import os
 import re
 import subprocess
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from kitty_host.ledger import machine
 from kitty_host.testing import Project
 
 ROOT = Path(__file__).parent.parent
@@ -143,6 +146,91 @@ def test_a_dead_link_and_a_lost_page_would_be_seen(tmp_path: Path) -> None:
     assert {page.name for page in reachable(tmp_path / "a.md")} == {"a.md", "b.md"}
 
 
+# Tests that pages name
+
+
+def cited(page: Path) -> set[tuple[str, str]]:
+    """The tests that a page names, as file and function."""
+    return set(re.findall(r"`([\w/.]+\.py)::(\w+)`", page.read_text(encoding="utf-8")))
+
+
+def functions_of(file: str) -> set[str]:
+    path = ROOT / file
+    if not path.is_file():
+        return set()
+    return {
+        node.name for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef)
+    }
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    named = {(page.name, file, test) for page in PAGES for file, test in cited(page)}
+    assert {"why.md", "data-model.md", "traceability.md"} <= {page for page, _, _ in named}
+    known = {file: functions_of(file) for _, file, _ in named}
+    assert [(page, file, test) for page, file, test in sorted(named) if test not in known[file]] == []
+
+
+# What pages say of the source
+
+
+def edges(diagram: str) -> set[tuple[str, str]]:
+    """The ways of a state diagram, without its beginning and its ends."""
+    return {way for way in re.findall(r"^  (\S+) --> (\S+)", diagram, re.MULTILINE) if "[*]" not in way}
+
+
+def test_the_diagram_of_a_work_package_is_the_state_machine() -> None:
+    text = (DOCS / "data-model.md").read_text(encoding="utf-8").partition("### A work package")[2]
+    diagram = text.partition("```mermaid\n")[2].partition("```")[0]
+    assert edges(diagram) == {(source, target) for source, targets in machine.EDGES.items() for target in targets}
+    assert set(re.findall(r"^  (\w+) --> \[\*\]", diagram, re.MULTILINE)) == machine.CLOSED
+    assert re.findall(r"^  \[\*\] --> (\w+)", diagram, re.MULTILINE) == [machine.GENESIS]
+
+
+@pytest.fixture
+def landed(project: Project) -> Path:
+    """The repository that a demo leaves."""
+    place = project.root.parent / "demo"
+    assert project.process("demo", str(place), where=project.root.parent).exit_code == 0
+    return place
+
+
+def receipt_checked(place: Path) -> subprocess.CompletedProcess[str]:
+    """What the page says to type, typed."""
+    commands = (DOCS / "why.md").read_text(encoding="utf-8").partition("```sh\n")[2].partition("```")[0]
+    return subprocess.run(["sh", "-c", commands], cwd=place, capture_output=True, text=True)
+
+
+def test_a_receipt_is_proved_by_the_commands_of_the_page(landed: Path) -> None:
+    done = receipt_checked(landed)
+    assert (done.returncode, done.stderr) == (0, "")
+    [file] = landed.glob("kitty-specs/*/landing-*.json")
+    receipt = json.loads(file.read_text())
+    for lane in receipt["lanes"]:
+        assert all(commit in done.stdout.splitlines() for commit in lane["commits"])
+        for path in lane["paths"]:
+            assert re.search(rf"{path['new']} \w\t{re.escape(path['path'])}$", done.stdout, re.MULTILINE)
+    number = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert done.stdout.count(number) == 2, "of the file, and in the ledger"
+    assert done.stdout.count('"to_lane": "approved"') == 5
+
+
+@pytest.mark.parametrize("lie", ["a head that is not there", "a path that is not as the lane has it"])
+def test_a_receipt_that_lies_is_found_out_by_them(landed: Path, lie: str) -> None:
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=landed, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    [file] = landed.glob("kitty-specs/*/landing-*.json")
+    if lie.startswith("a head"):
+        head = json.loads(file.read_text())["lanes"][0]["head"]
+        other = git("commit-tree", "-m", "nobody's", f"{head}^{{tree}}", "-p", head)
+        file.write_text(file.read_text().replace(f'"head": "{head}"', f'"head": "{other}"'))
+    else:
+        (landed / "greeter" / "core.py").write_text("nothing\n")
+    git("commit", "--quiet", "--all", "--amend", "--no-edit")
+    assert receipt_checked(landed).returncode != 0
+
+
 # The tutorial
 
 
@@ -179,7 +267,7 @@ def test_the_plugin_of_the_tutorial_works(hello: Path, project: Project) -> None
 
 
 @pytest.mark.slow
-def test_the_tests_of_the_tutorial_pass(hello: Path) -> None:
+def test_the_functions_of_the_tutorial_pass(hello: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=hello, capture_output=True, text=True
     )
