@@ -81,7 +81,7 @@ def test_the_page_has_the_keys_of_rows_and_events(project: Project) -> None:
     project.record(mission, "WP01", "planned")
     [row] = mission.ledger.rows()
     rows = [
-        ("A transition, which", "An annotation:", {*row}),
+        ("A transition, as", "An annotation:", {*row}),
         ("An annotation:", "Everything else", {*annotation("WP01", {}, actor="ada"), "event_id", "at"}),
         ("Everything else", "The payload of", {*envelope("X", {}, aggregate_id="y"), "event_id", "timestamp"}),
     ]
