@@ -1,6 +1,7 @@
 """Every subset of kitty that makes sense, from built wheels, each in a fresh environment: what it says of itself, and its own tests.
 
-Usage: python .ci/subsets.py WORK [SUBSET ...]. Needs `uv` on the path. Run in the repository's root.
+Usage: python .ci/subsets.py WORK [SUBSET ...]. Needs `uv` on the path. Run in the repository's root. The lines that the tests run, in any
+process, are left in WORK/coverage, for `.ci/coverage.py`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ TESTS = {
     "host": ["tests", "--ignore=tests/e2e", "--ignore=tests/crash", "--ignore=tests/contract", "--ignore=tests/architectural"],
     **{one: [f"plugins/{one}/tests"] for one in PLUGINS},
     "runtime+merge": ["tests/crash/test_landing.py"],
+    "all": ["tests/e2e"],
 }  # fmt: skip
-"""Of all together the first command of the README is tried; the second runs every test there is."""
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 for name in sys.argv[1:]:
@@ -50,6 +51,15 @@ def install(place: Path, wheels: Path, plugins: tuple[str, ...], *more: str, ext
         word for one in ("host", *PLUGINS) for word in ("--refresh-package", f"kitty-{one}")
     ]  # the version stays, the wheel does not
     run("uv", "pip", "install", "--quiet", "--python", place, "--find-links", wheels, *ours, *names, *more)
+
+
+def covered(work: Path) -> dict[str, str]:
+    """An environment in which every process notes the lines that it runs."""
+    (work / "coverage").mkdir(exist_ok=True)
+    return {
+        "COVERAGE_PROCESS_START": str(Path("pyproject.toml").resolve()),
+        "COVERAGE_FILE": str(work / "coverage" / "of"),
+    }
 
 
 def look(place: Path, plugins: tuple[str, ...], *others: str) -> None:
@@ -86,7 +96,10 @@ def main(work: Path, *names: str) -> None:
                 look(place, plugins, example.name.removeprefix("kitty-"))
         if name in TESTS:
             install(place, wheels, plugins, "--group", "dev", extras=True)
-            print(run(place / "bin" / "pytest", "-p", "no:cacheprovider", *TESTS[name]), flush=True)
+            print(
+                run(place / "bin" / "pytest", "-p", "no:cacheprovider", *TESTS[name], environment=covered(work)),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

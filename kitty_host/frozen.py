@@ -60,7 +60,8 @@ class PathChange:
     old: str
     new: str
     how: str
-    """`lane`: as the lane has it; `merged`: both sides changed it; `already`: the target had it."""
+    """`landed`: as the lane has it, or already was; else who else changed it: `superseded by lane-b`, `merged with lane-b`, or with a
+    commit, `reverted by <commit>`, `moved to PATH`."""
 
 
 @frozen
@@ -189,7 +190,7 @@ class Gate:
     skipped: int | None = None
     seconds: float | None = None
     exceptions: tuple[str, ...] = ()
-    """Event ids of the exceptions but for which it would not be ok."""
+    """Names of the tests but for whose exceptions it would not be ok."""
 
 
 @frozen

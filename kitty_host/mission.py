@@ -213,7 +213,7 @@ def mission_directories(repo: Repo) -> list[Path]:
 def read_mission(repo: Repo, directory: Path) -> Mission:
     """One mission. Errors: `MISSION_DAMAGED` where `meta.json` is no JSON object, or what the mission is called by is no name."""
     path = directory / META
-    restore = f"restore the file: git checkout -- {path}"
+    restore = f"restore the file: git checkout -- {path}; if it was never committed, put it right by hand"
 
     def damaged(message: str, hint: str = restore) -> KittyError:
         return KittyError("MISSION_DAMAGED", message, hint, slug=inert(directory.name), path=str(path))

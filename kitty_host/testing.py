@@ -200,6 +200,12 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody notes which lines are run: who does imports much in every process, and writes a file."""
+    monkeypatch.delenv("COVERAGE_PROCESS_START", raising=False)
+
+
 def isolate(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `isolated` does, for fixtures that live longer than one test."""
     home = directory / "home"

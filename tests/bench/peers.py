@@ -88,7 +88,7 @@ def _questions(bench: Bench, peer: Peer) -> Iterator[tuple[str, Measured, Measur
 
 
 def _mission(root: Path) -> str:
-    (found,) = (path.name for path in (root / "kitty-specs").iterdir())
+    (found,) = (path.name for path in (root / "kitty-specs").iterdir() if path.is_dir())
     return found
 
 

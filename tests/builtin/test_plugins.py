@@ -146,13 +146,13 @@ def test_a_command_that_cannot_be_imported_is_left(
 
 def slow_one(project: Project) -> Any:
     """Asked in a process of its own: in this one everything is imported already."""
-    # Whoever measures which lines are run imports a lot before anybody.
-    result = project.process("plugins", "doctor", "--json", environment={"COVERAGE_PROCESS_START": ""})
+    result = project.process("plugins", "doctor", "--json")
     assert result.exit_code == 0, result
     return [finding for finding in result.json["findings"] if finding["code"] == "PLUGIN_SLOW"]
 
 
 @pytest.mark.parametrize("module", ["importlib.metadata", "attrs", "ruamel.yaml", "asyncio", "json", "subprocess"])
+@pytest.mark.usefixtures("unmeasured")
 def test_a_manifest_that_brings_in_something_heavy_is_named(install: Install, project: Project, module: str) -> None:
     install("heavy", f"import {module}\n{GOOD}")
     [finding] = slow_one(project)

@@ -131,6 +131,7 @@ def test_a_disk_that_is_full_for_everybody_loses_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_a_failure_that_has_no_room_on_record_is_recorded_by_the_next_command(walk: Walk) -> None:
     """The ledger may grow by the claim and not by the row that says why there is no place."""
     walk.plan()

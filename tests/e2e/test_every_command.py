@@ -225,6 +225,7 @@ def logged_in(project: Project) -> Path:
     return home
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("switch", ["", "1"], ids=["off", "on"])
 def test_C_002_without_the_switch_no_command_opens_a_queue_a_socket_or_a_token(
     project: Project, switch: str, monkeypatch: pytest.MonkeyPatch
@@ -247,6 +248,7 @@ def test_C_002_without_the_switch_no_command_opens_a_queue_a_socket_or_a_token(
         assert loaded == []
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_C_002_the_commands_of_a_hub_work_anywhere_and_open_its_file_and_no_other(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,7 @@ def test_a_path_is_handed_over_as_the_hint_says(walk: Walk) -> None:
 
 
 @pytest.mark.parametrize("question", ["status", "next"])
+@pytest.mark.usefixtures("unmeasured")
 def test_a_question_with_lanes_at_work_loads_nothing_heavy(
     walk: Walk, question: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -181,6 +182,54 @@ def test_SC_006_no_promotion_without_a_consumer(verified: Release, tmp_path: Pat
         assert (release.index / path.name).read_bytes() == path.read_bytes()
         assert release.promote(name).code == "RELEASE_PROMOTED"
     assert len(list(release.index.iterdir())) == 6
+
+
+def test_the_script_of_the_workflow_promotes_the_verified_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a copy of this repository, with its own record: `.ci/promote` builds anew, and what it builds has to be what was verified."""
+    isolate(tmp_path, monkeypatch)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    kitty = Project(tmp_path / "kitty")
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, tracked.split("\0")):
+        (kitty.root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, kitty.root / name)
+    kitty.git("init", "--quiet", "--initial-branch=main")
+    kitty.git("add", ".")
+    kitty.git("commit", "--quiet", "-m", "Everything")
+    consumer = Project(tmp_path / "user")
+    consumer.root.mkdir()
+    consumer.git("init", "--quiet")
+    consumer.commit("test_it.py", "import kitty_merge\n\n\ndef test_it_is_there():\n    assert kitty_merge\n")
+
+    def build(name: str) -> Path:
+        subprocess.run(["uv", "build", "--quiet", "--package", name, "--wheel"], cwd=kitty.root, check=True)
+        return next((kitty.root / "dist").glob(f"{name.replace('-', '_')}-*.whl"))
+
+    def promote(tag: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", ".ci/promote", tag, str(tmp_path / "out")]
+        return subprocess.run(command, cwd=kitty.root, capture_output=True, text=True)
+
+    merge, host = build("kitty-merge"), build("kitty-host")
+    assert {kitty.process("release", "candidate", str(wheel)).exit_code for wheel in (merge, host)} == {0}
+    early = promote("kitty-merge-v0.1.0")
+    assert early.returncode != 0
+    assert "RELEASE_NOT_VERIFIED" in early.stderr
+    command = ["--command", "python -m pytest --junitxml={report}", "--install", "pytest", "--with", str(host)]
+    verified = kitty.process("release", "verify", str(merge), "--consumer", str(consumer.root), *command)
+    assert verified.exit_code == 0, verified
+    assert promote("kitty-charter-v0.1.0").returncode != 0
+    assert list((tmp_path / "out").iterdir()) == []
+    source = kitty.root / "plugins/merge/kitty_merge/graph.py"
+    content = source.read_bytes()
+    source.write_bytes(content + b"\n# another\n")
+    assert promote("kitty-merge-v0.1.0").returncode != 0, "another build is another candidate"
+    assert list((tmp_path / "out").iterdir()) == []
+    source.write_bytes(content)
+    done = promote("kitty-merge-v0.1.0")
+    assert done.returncode == 0, done.stderr
+    assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [merge.read_bytes()]
 
 
 def copied(verified: Release, root: Path) -> Release:

@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
+from kitty_host.inert import inert
 from kitty_host.lanes import require_lanes
 from kitty_host.ledger.emit import announce
 from kitty_host.ledger.event import LANDED, UNDONE
@@ -82,7 +83,7 @@ def merge(
     elif show_receipt:
         found = _required_receipt(call)
         verify(call.mission, found)
-        _print_receipt(call, found)
+        _print_receipt(call, found, proved=True)
     elif abort:
         from kitty_merge.undo_cli import abort_landing
 
@@ -349,14 +350,17 @@ def _required_receipt(call: Invocation) -> dict[str, Any]:
     return found
 
 
-def _print_receipt(call: Invocation, receipt: dict[str, Any]) -> None:
+def _print_receipt(call: Invocation, receipt: dict[str, Any], *, proved: bool = False) -> None:
+    """What landed; and path by path, where each was just compared with Git's objects."""
     lines = [
         f"{call.mission.slug} is on {call.mission.target}: {receipt['old'][:10]} -> {receipt['new'][:10]} ({receipt['strategy']})"
     ]
     for lane in receipt["lanes"]:
         counts = f"{counted(len(lane['commits']), 'commit')}, {counted(len(lane['paths']), 'path')}"
         lines.append(f"  {lane['lane_id']:14} {', '.join(lane['wp_ids']):22} {counts}")
+        lines += [f"    {inert(path['path'], prose=True)}: {path['how']}" for path in lane["paths"] if proved]
     lines.append(f"  gates: {', '.join(receipt['gates']) or 'none ran'}")
+    lines += ["  proved: each commit and each path of it is in Git as it is told here"] if proved else []
     call.show(
         {
             "schema": "kitty.merge/1",

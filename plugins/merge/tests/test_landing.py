@@ -66,6 +66,8 @@ def test_the_receipt_equals_a_count_by_plain_git(yard: Yard) -> None:
     ).splitlines()
     assert told == {path: yard.project.git("rev-parse", f"{receipt['new']}:{path}") for path in changed}
     assert yard.project.kitty("merge", "--receipt", "--json", "--mission", yard.mission.slug).json["receipt"] == receipt
+    said = yard.project.kitty("merge", "--receipt", "--mission", yard.mission.slug).stdout
+    assert all(f"    {path}: landed\n" in said for path in told), "and people see each path too"
 
 
 def test_the_ledger_and_the_number_land_in_the_same_tree(yard: Yard) -> None:

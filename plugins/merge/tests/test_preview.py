@@ -682,6 +682,7 @@ def test_what_is_known_is_not_found_out_again_and_what_is_stale_leaves(
     assert len(json.loads(cache_of(yard).read_bytes())["pairs"]) == 3
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_warm_forecast_loads_nothing_heavy(yard: Yard) -> None:
     commit_all(yard, {}, {"a": T}, {"b": T})
     look(yard)

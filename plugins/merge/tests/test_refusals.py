@@ -399,6 +399,7 @@ def limited(yard: Yard, size: int) -> Callable[..., Result]:
 
 
 @pytest.mark.parametrize("size", [0, 100, 1000])
+@pytest.mark.usefixtures("unmeasured")
 def test_files_that_may_not_grow(yard: Yard, size: int) -> None:
     ready(yard)
     refused(yard, "DISK_FULL", run=limited(yard, size))
@@ -408,6 +409,7 @@ def test_files_that_may_not_grow(yard: Yard, size: int) -> None:
 @pytest.mark.parametrize(
     ("size", "content"), [(2000, "work\n"), (30000, "work\n" + "x" * 40000)], ids=["rows", "files"]
 )
+@pytest.mark.usefixtures("unmeasured")
 def test_files_that_may_not_grow_when_the_target_has_moved(yard: Yard, size: int, content: str) -> None:
     """It says that it is not done, and the same command finishes it."""
     ready(yard, content)

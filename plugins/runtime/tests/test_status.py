@@ -73,6 +73,7 @@ def test_the_old_name_of_the_option_works_and_both_must_agree(road: Road) -> Non
 
 
 @pytest.mark.parametrize("question", [["status"], ["next", "--agent", "ada"]], ids=["status", "next"])
+@pytest.mark.usefixtures("unmeasured")
 def test_a_question_loads_neither_attrs_nor_yaml(road: Road, question: list[str]) -> None:
     road.planned()
     road("status")  # front matter is read once, and then comes from the cache

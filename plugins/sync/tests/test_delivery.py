@@ -196,6 +196,7 @@ def test_a_server_that_is_down_is_a_named_failure_and_nothing_is_lost(online_alo
     assert online_alone.run("flush")["delivered_now"] == 2
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_local_command_does_not_ask_the_network(online_alone: Online) -> None:
     online_alone.hub.kill()
     answer = online_alone.project.process("poke")

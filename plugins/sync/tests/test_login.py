@@ -174,6 +174,7 @@ def test_logins_made_at_once_are_all_remembered(user: Path) -> None:
     assert len(json.loads(next((user / "home").rglob("hubs.json")).read_text())["hubs"]) == 8
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_asking_who_is_logged_in_loads_nothing_heavy(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     login.record(ONE)
     monkeypatch.setenv("KITTY_HUB_URL", ONE.issuer)

@@ -35,6 +35,7 @@ def test_disabled_leaves_no_trace(poked: Project, monkeypatch: pytest.MonkeyPatc
     assert state_of(poked) == []
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_disabled_loads_no_sqlite(poked: Project) -> None:
     poked.mission()
     asked = (

@@ -258,6 +258,7 @@ def test_the_hook_gives_one_transport_for_an_issuer(user: Any, monkeypatch: pyte
     assert refused.value.code == "SYNC_DISABLED"
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_nothing_of_http_is_loaded_until_something_is_sent(server: Server) -> None:
     asked = (
         "import sys\nfrom kitty_sync import transport\nfrom kitty_host.api import KittyError\n"
