@@ -1,7 +1,7 @@
 """Every subset of kitty that makes sense, from built wheels, each in a fresh environment: what it says of itself, and its own tests.
 
 Usage: python .ci/subsets.py WORK [SUBSET ...]. Needs `uv` on the path. Run in the repository's root. The lines that the tests run, in any
-process, are left in WORK/coverage, for `.ci/coverage.py`.
+process, are left in WORK/coverage, for `.ci/covered.py`.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def peers(bench: Bench) -> Iterator[Figure]:
         yield _times(what, name, ratio.other.wall, ratio.one.wall)
     ours, theirs = (_Landing.make(bench.scratch / who, who) for who in ("kitty", "peer"))
     landing = in_turn(ours.measured(peer), theirs.measured(peer), runs=2, before=lambda: (ours.reset(), theirs.reset()))
-    what = f"a landing of {LANES} lanes of {COMMITS} commits, {FILES:,} files"
+    what = f"a landing of {LANES} lanes of {COMMITS} commits, {FILES:,} files, kitty's acceptance included"
     yield _times(what, name, landing.other.wall, landing.one.wall)
     for moved, ref in (("the first ref", ""), ("the target", "refs/heads/work")):
         for who, one in (("kitty", ours), (name, theirs)):
@@ -115,7 +115,9 @@ class _Landing(NamedTuple):
         git(self.root, "status")
 
     def command(self, peer: Peer) -> list[str]:
-        ours, theirs = [KITTY, "merge"], [peer.command, "merge", "--mission", _mission(self.root), "--yes"]
+        # Its gates belong to it: nothing lands that was not accepted.
+        ours: list[str | Path] = ["sh", "-c", f"{KITTY} accept && {KITTY} merge"]
+        theirs = [peer.command, "merge", "--mission", _mission(self.root), "--yes"]
         return [str(part) for part in (ours if self.who == "kitty" else theirs)]
 
     def measured(self, peer: Peer) -> Measured:

@@ -1,6 +1,6 @@
 """How much of kitty the tests run, subprocesses included, of what `.ci/subsets.py` left: a table by package, and red below the goals.
 
-Usage: python .ci/coverage.py DIRECTORY. Run in the repository's root. DIRECTORY/missing.txt names each line and branch that is left.
+Usage: python .ci/covered.py DIRECTORY. Run in the repository's root. DIRECTORY/missing.txt names each line and branch that is left.
 """
 
 from __future__ import annotations
