@@ -67,7 +67,7 @@ def look(place: Path, plugins: tuple[str, ...], *others: str) -> None:
     kitty = place / "bin" / "kitty"
     said = json.loads(run(kitty, "plugins", "doctor", "--json"))
     named = sorted(one["hint"] for one in said["findings"] if one["code"] == "PLUGIN_UNFILLED")
-    absent = sorted(f"pip install kitty-{one}" for one in PLUGINS if one not in plugins)
+    absent = sorted(f"run: pip install kitty-{one}" for one in PLUGINS if one not in plugins)
     if not said["ok"] or named != absent or len(said["findings"]) != len(absent):
         sys.exit(f"kitty plugins doctor says {said['findings']}")
     listed = {one["name"] for one in said["plugins"]}

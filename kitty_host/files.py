@@ -528,7 +528,7 @@ def _held(path: Path, purpose: str) -> KittyError:
         f"{holder or 'another process'} holds {what}"
         if seconds is None
         else f"{holder} has had {what} for {seconds} s",
-        "wait for it to end and run this again",
+        "wait for it to end and run it again",
         lock=str(path),
         pid=holder.pid if holder else None,
         age_seconds=seconds,

@@ -66,15 +66,15 @@ def held(lock_file: Path, place: Path) -> KittyError:
     try:
         status = lock_file.stat()
     except FileNotFoundError:
-        return KittyError("LOCK_HELD", f"{lock_file} was there a moment ago", "run this again", lock=str(lock_file))
+        return KittyError("LOCK_HELD", f"{lock_file} was there a moment ago", "run it again", lock=str(lock_file))
     age = max(0, int(time.time() - status.st_mtime))
     holder = _signed(lock_file) or _who_has_open(status) or _git_in(place, status.st_mtime)
     if holder is not None:
-        message, hint = f"{holder} works in {place}: {lock_file}", "let it end and run this again"
+        message, hint = f"{holder} works in {place}: {lock_file}", "let it end and run it again"
     else:
         message, hint = (
             f"{lock_file}, which nobody seems to have,",
-            f"if no git runs there, remove it and run this again: rm {shlex.quote(str(lock_file))}",
+            f"if no git runs there, remove it and run it again: rm {shlex.quote(str(lock_file))}",
         )
     details = {"lock": str(lock_file), "pid": holder.pid if holder else None, "age_seconds": age}
     return KittyError("LOCK_HELD", f"{message} is {age} s old", hint, **details)

@@ -69,7 +69,7 @@ def test_a_holder_is_told_with_its_id_what_it_is_and_for_how_long(path: Path) ->
             "pid": process.pid,
             "age_seconds": int(error.message.split()[-2]),
         }
-        assert "run this again" in error.hint
+        assert "run it again" in error.hint
 
 
 def test_a_command_is_called_as_it_was_typed(path: Path) -> None:

@@ -18,7 +18,7 @@ def doctor(call: Invocation) -> None:
     """Say what is wrong here, and how to mend it."""
     answers = [answer for _, answer in call.plugins.each("kitty_doctor", of=Finding, repo=call.repo)]
     findings = [
-        Finding("PLUGIN_FAULT", f"{fault.distribution}: {fault.message}", "kitty plugins doctor", "warn")
+        Finding("PLUGIN_FAULT", f"{fault.distribution}: {fault.message}", "run: kitty plugins doctor", "warn")
         for fault in call.plugins.faults
     ]
     findings += [finding for answer in answers if isinstance(answer, list) for finding in answer]

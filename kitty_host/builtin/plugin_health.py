@@ -44,7 +44,7 @@ def unfilled() -> list[Finding]:
     """The extras of the host's metadata whose distribution is not installed."""
     there = {entry.distribution for entry in find_entries()}
     return [
-        Finding("PLUGIN_UNFILLED", f"nothing fills the role {role}", f"pip install {distribution}", "info")
+        Finding("PLUGIN_UNFILLED", f"nothing fills the role {role}", f"run: pip install {distribution}", "info")
         for role, distribution in roles().items()
         if distribution not in there
     ]

@@ -126,7 +126,7 @@ class Ledger:
                 Finding(
                     "LEDGER_TORN",
                     f"the last {torn} bytes are not a whole line",
-                    "kitty ledger repair sets them aside",
+                    "set them aside: kitty ledger repair",
                     "warn",
                     FILE,
                 )
@@ -136,7 +136,7 @@ class Ledger:
                 Finding(
                     "LEDGER_NAMES",
                     "the two names of the ledger lead to different files",
-                    "kitty ledger repair joins them",
+                    "join them: kitty ledger repair",
                     "warn",
                     FILE,
                 )

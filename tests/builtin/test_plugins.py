@@ -90,7 +90,7 @@ def test_a_role_that_nothing_fills_is_named_with_what_to_install(
     found = {
         "code": "PLUGIN_UNFILLED",
         "message": "nothing fills the role better",
-        "hint": "pip install kitty-better",
+        "hint": "run: pip install kitty-better",
         "severity": "info",
         "path": "",
     }

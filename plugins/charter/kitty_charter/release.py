@@ -127,7 +127,7 @@ def verify(
         raise KittyError(
             "RELEASE_NOT_VERIFIED",
             f"{inert(row.consumer, prose=True)} is red with {row.artifact}, which is recorded: {row.reason}",
-            f"read {trial.log}, mend it and run this again",
+            f"read {trial.log}, mend it and run it again",
             verification=asdict(row),
         )
     call.show(
@@ -346,7 +346,7 @@ def _require_hash(target: Path, artifact: Artifact) -> None:
         raise KittyError(
             "RELEASE_TAMPERED",
             f"{target} is another file than the candidate",
-            f"move it away and run this again: mv {shlex.quote(str(target))} {shlex.quote(f'{target}.other')}",
+            f"move it away and run it again: mv {shlex.quote(str(target))} {shlex.quote(f'{target}.other')}",
             artifact=artifact.name,
         )
 

@@ -77,7 +77,7 @@ def _prove_nothing_more(candidate: Candidate, graph: Graph) -> None:
             raise KittyError(
                 "MERGE_INCOMPLETE",
                 f"{commit[:10]} is in the result and in no lane",
-                f"look: git show {commit[:10]}; then run this again",
+                f"look: git show {commit[:10]}; then run it again",
                 commit=commit,
             )
 
@@ -126,7 +126,7 @@ class _Ways:
                 raise KittyError(
                     "MERGE_INCOMPLETE",
                     f"the change of {self.lane_id} to {change.path} is not in the result",
-                    "this is a fault: nothing was moved; please report it",
+                    "this is a fault of kitty: nothing was moved; report it",
                     lane=self.lane_id,
                     path=change.path,
                 )

@@ -153,7 +153,7 @@ class Checkout:
             git.run("read-tree", "-n", "-m", "-u", old, new) if not aside else None
         except GitError as error:
             raise KittyError(
-                "MERGE_DIRTY", f"{self.path}: {error.message}", "commit or remove that, and run this again"
+                "MERGE_DIRTY", f"{self.path}: {error.message}", "commit or remove that, and run it again"
             ) from error
         return Prepared(sorted(aside), before)
 

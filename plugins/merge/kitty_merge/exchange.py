@@ -70,7 +70,7 @@ def push_landing(mission: Mission) -> None:
         raise KittyError(
             "PUSH_FAILED",
             "it has landed, and no remote is configured",
-            "git remote add origin URL; then: kitty merge --push",
+            "run: git remote add origin URL; then: kitty merge --push",
         )
     note(f"Pushing {mission.target} to {remote} …")
     refs = [f"refs/heads/{mission.target}", mission.ledger.ref]

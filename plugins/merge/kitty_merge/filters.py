@@ -28,7 +28,7 @@ def require_filters(repo: Repo, commit: str, changes: Iterable[trees.Change]) ->
                 raise KittyError(
                     "FILTER_FAILED",
                     f"the filter {name} fails for {path}: {error.message}; nothing has moved",
-                    f"mend it and run this again: git config --get-regexp 'filter[.]{name}[.]'",
+                    f"mend it and run it again: git config --get-regexp 'filter[.]{name}[.]'",
                     path=path,
                     filter=name,
                 ) from error

@@ -51,4 +51,4 @@ class Hooks(NamedTuple):
         return after.decode(errors="surrogateescape")
 
     def _way_out(self) -> str:
-        return f"mend what it says and run this again; the hook is in {self.directory}"
+        return f"mend what it says and run it again; the hook is in {self.directory}"

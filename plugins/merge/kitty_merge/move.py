@@ -63,7 +63,7 @@ def refs(repo: Repo, journal: Journal, message: str, *, again: str) -> None:
             raise KittyError(
                 "COMMIT_REFUSED",
                 "the hook reference-transaction refuses; nothing has moved",
-                "mend what it says and run this again",
+                "mend what it says and run it again",
                 hook="reference-transaction",
             ) from error
         if "but expected" not in error.stderr:

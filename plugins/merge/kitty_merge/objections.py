@@ -65,7 +65,7 @@ class _Judge:
                     yield Finding(
                         "MERGE_INCOMPLETE",
                         f"{package.wp_id} depends on {needed}, which is left out",
-                        "kitty lanes show",
+                        "run: kitty lanes show",
                     )
         yield from self._unowned()
 

@@ -65,7 +65,7 @@ def _take_files(found: Mission, copy: Copy) -> tuple[list[str], list[str]]:
             continue
         path = found.directory / name
         if path.is_symlink() or not path.parent.resolve().is_relative_to(found.directory.resolve()):
-            raise KittyError("MISSION_DAMAGED", f"{path} leads elsewhere", "make it a plain file and run this again")
+            raise KittyError("MISSION_DAMAGED", f"{path} leads elsewhere", "make it a plain file and run it again")
         if not path.exists():
             atomic_write(path, content)
             taken.append(name)

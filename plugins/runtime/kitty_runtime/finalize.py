@@ -150,7 +150,7 @@ def _unfinished(call: Invocation) -> list[Finding]:
         return [Finding(error.code, error.message, error.hint, "warn")]
     before = takewhile(lambda step: step.action != TASKS, found.steps)
     return [
-        Finding("ARTEFACT_INCOMPLETE", line, f"kitty {command_of(step)}", "warn", step.artifact)
+        Finding("ARTEFACT_INCOMPLETE", line, f"run: kitty {command_of(step)}", "warn", step.artifact)
         for step in before
         if step.action == WRITE
         for line in missing(mission, step)

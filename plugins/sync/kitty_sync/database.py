@@ -8,7 +8,7 @@ from pathlib import Path
 from kitty_host.api import KittyError
 
 _TROUBLE = {
-    "SQLITE_BUSY": ("LOCK_HELD", "wait for the other process to end and run this again"),
+    "SQLITE_BUSY": ("LOCK_HELD", "wait for the other process to end and run it again"),
     "SQLITE_FULL": ("DISK_FULL", "free some space and run it again"),
     "SQLITE_READONLY": ("READ_ONLY", "make it writable for this user and run it again"),
     "SQLITE_CANTOPEN": ("READ_ONLY", "make it writable for this user and run it again"),

@@ -317,7 +317,7 @@ def _require_origin(url: httpx.URL, issuer: str) -> None:
         raise KittyError(
             "SERVER_ADDRESS_INVALID",
             f"{inert(origin)} is not {issuer}, and gets nothing that is meant for it",
-            f"kitty auth login {issuer}",
+            f"run: kitty auth login {issuer}",
             issuer=issuer,
         )
 

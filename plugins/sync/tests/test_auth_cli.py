@@ -97,7 +97,7 @@ def test_nobody_is_logged_in_anywhere(kitty: Project) -> None:
     for name in ("login", "status", "logout"):
         answer = kitty.kitty("auth", name, "--json")
         assert (answer.exit_code, answer.code) == (1, "AUTH_REQUIRED")
-        assert answer.json["hint"] == "kitty auth login https://HOST"
+        assert answer.json["hint"] == "run: kitty auth login https://HOST"
 
 
 def test_a_wrong_address_is_refused(kitty: Project) -> None:
@@ -227,7 +227,7 @@ def test_a_token_for_a_server_that_is_no_hub(server: Server, kitty: Project) -> 
     assert (said["store"], said["user"]) == ("file", None)
     server.access = "another"
     over = kitty.process("auth", "status", server.address, "--json")
-    assert (over.code, over.json["hint"]) == ("AUTH_REQUIRED", f"kitty auth login {server.address} --with-token")
+    assert (over.code, over.json["hint"]) == ("AUTH_REQUIRED", f"run: kitty auth login {server.address} --with-token")
     assert kitty.kitty("auth", "logout", server.address, "--json").json["revoked"] is True
     assert tokens.read(server.address) is None
 

@@ -217,7 +217,7 @@ def test_a_refresh_that_fails_otherwise_forgets_nothing(server: Server, failing:
     to = transport_for(server.address)
     with pytest.raises(AuthRefreshFailed) as failed:
         to.request("GET", "/v1/me")
-    assert failed.value.hint == f"kitty auth login {server.address}"
+    assert failed.value.hint == f"run: kitty auth login {server.address}"
     server.failing = None
     assert to.request("GET", "/v1/me").status == 200
 
@@ -334,7 +334,7 @@ def test_a_static_token_is_not_renewed(server: Server) -> None:
         transport_for(server.address).request("GET", "/v1/me")
     assert (refused.value.code, refused.value.hint) == (
         "AUTH_REQUIRED",
-        f"kitty auth login {server.address} --with-token",
+        f"run: kitty auth login {server.address} --with-token",
     )
     assert server.refreshes == 0
 
@@ -361,7 +361,7 @@ def test_SC_008_fifty_requests_of_a_dead_login_are_one_error(server: Server, ask
     assert (done.returncode, done.stdout) == (1, "")
     first, hint = done.stderr.splitlines()
     assert first.startswith("AUTH_REFRESH_FAILED: ")
-    assert hint == f"  kitty auth login {server.address}"
+    assert hint == f"  run: kitty auth login {server.address}"
     assert server.refreshes == 1
 
 

@@ -54,7 +54,7 @@ def test_without_a_token_nothing_is_sent(server: Server) -> None:
     with pytest.raises(KittyError) as refused:
         transport_for(server.address).request("GET", "/v1/me")
     assert refused.value.code == "AUTH_REQUIRED"
-    assert refused.value.hint == f"kitty auth login {server.address}"
+    assert refused.value.hint == f"run: kitty auth login {server.address}"
     assert server.calls == []
 
 

@@ -102,7 +102,7 @@ def _issuer(address: str | None) -> str:
 
     issuer = issuer_of(address) if address is not None else chosen()
     if issuer is None:
-        raise KittyError("AUTH_REQUIRED", "nobody is logged in anywhere", "kitty auth login https://HOST")
+        raise KittyError("AUTH_REQUIRED", "nobody is logged in anywhere", "run: kitty auth login https://HOST")
     return issuer
 
 
@@ -163,7 +163,7 @@ def _judged(issuer: str, answer: Answer, *, hub: bool) -> Person | None:
         raise KittyError(
             "AUTH_REQUIRED",
             f"{issuer} does not say who you are, and answers {answer.status}",
-            f"kitty auth login {issuer}",
+            f"run: kitty auth login {issuer}",
             issuer=issuer,
             status=answer.status,
         )

@@ -96,7 +96,9 @@ def wait(issuer: str, device: Device, told: Callable[[float], None], clock: Cloc
 
 def failed(issuer: str, reason: str) -> KittyError:
     """A login that came to nothing."""
-    return KittyError("LOGIN_FAILED", f"no login at {issuer}: {reason}", f"kitty auth login {issuer}", issuer=issuer)
+    return KittyError(
+        "LOGIN_FAILED", f"no login at {issuer}: {reason}", f"run: kitty auth login {issuer}", issuer=issuer
+    )
 
 
 def _may_be_opened(address: str) -> bool:

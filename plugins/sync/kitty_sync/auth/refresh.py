@@ -41,7 +41,7 @@ class AuthRefreshFailed(KittyError):
         super().__init__(
             "AUTH_REFRESH_FAILED",
             f"the login at {issuer} cannot be renewed: {reason}",
-            f"kitty auth login {issuer}",
+            f"run: kitty auth login {issuer}",
             issuer=issuer,
         )
 
@@ -210,4 +210,4 @@ def _refused(issuer: str, kept: Kept) -> KittyError:
 
 
 def _how(issuer: str, *, static: bool = False) -> str:
-    return f"kitty auth login {issuer}{' --with-token' if static or issuer == tokens.GITHUB else ''}"
+    return f"run: kitty auth login {issuer}{' --with-token' if static or issuer == tokens.GITHUB else ''}"
