@@ -105,6 +105,7 @@ class Kitty(click.Group):
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code. Nothing is raised but what `KITTY_DEBUG=1` asks for."""
+    report.spell_out()
     plugins = None
     try:
         plugins = Plugins.discover()

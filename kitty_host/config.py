@@ -100,7 +100,8 @@ class Config:
         yaml = YAML()
         yaml.preserve_quotes = True
         yaml.width = 4096
-        document = yaml.load(self.path.read_bytes()) if self.path.exists() else None
+        content = self.path.read_bytes() if self.path.exists() else b""
+        document = yaml.load(content.replace(b"\r\n", b"\n"))
         if document is None:
             document = yaml.map()
         *parents, last = key.split(".")
@@ -112,7 +113,8 @@ class Config:
         place[last] = value
         stream = io.BytesIO()
         yaml.dump(document, stream)
-        atomic_write(self.path, stream.getvalue())
+        written = stream.getvalue()
+        atomic_write(self.path, written.replace(b"\n", b"\r\n") if b"\r\n" in content else written)
         self.data = Config.load(self.path).data
 
 

@@ -109,6 +109,8 @@ def front_matter(content: bytes, path: Path) -> dict[str, Any]:
     """The YAML mapping between the first two `---` lines. Errors: `WP_INVALID`, with the line."""
     found = _FENCE.match(content)
     if found is None:
+        if problem := _not_utf8(content):
+            raise KittyError("WP_INVALID", f"{path} is not UTF-8: {problem}", "save it as UTF-8", path=str(path))
         raise KittyError(
             "WP_INVALID", f"{path} has no front matter", "begin it with `---`, its keys, and `---`", path=str(path)
         )
@@ -174,6 +176,17 @@ def _parse(path: Path) -> dict[str, Any]:
         "requirements": _strings(data.get("requirement_refs")),
     }
     return {"package": package, "findings": findings}
+
+
+def _not_utf8(content: bytes) -> str:
+    """What is wrong with a text that is to be UTF-8, such as one that an editor of Windows calls Unicode; empty where nothing is."""
+    if b"\0" in content:
+        return "it has zero bytes, as UTF-16 has"
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        return f"{error.reason} at byte {error.start}"
+    return ""
 
 
 def _package(data: dict[str, Any], name: str) -> Package:

@@ -7,6 +7,7 @@ fault in kitty or a plugin, 130 interrupted.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from typing import Any
@@ -19,6 +20,13 @@ from kitty_host.plugins import PluginFault, Plugins
 
 REFUSED, USAGE, FAULT, INTERRUPTED = 1, 2, 3, 130
 ERROR_SCHEMA = "kitty.error/1"
+
+
+def spell_out() -> None:
+    """Let standard output and error show what their encoding lacks by its number: no command fails by a title with an umlaut."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() not in ("utf-8", "utf8"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def show(payload: dict[str, Any], text: str, as_json: bool) -> None:
@@ -123,7 +131,7 @@ def _write_log(error: BaseException) -> str:
         directory = Path(user_log_path("kitty"))
         directory.mkdir(parents=True, exist_ok=True)
         log = directory / f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
-        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8", newline="\n")
     except OSError:
         return "the output of the same command with KITTY_DEBUG=1"
     return str(log)

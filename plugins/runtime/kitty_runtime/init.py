@@ -44,9 +44,7 @@ def init(call: Invocation, named: tuple[str, ...], removed: tuple[str, ...], for
     created += _with_lines(repo.root / ".gitignore", _IGNORED)
     # Spec-kitty's own line names a merge driver of its own for the same files; the later line would win.
     attributes = repo.root / ".gitattributes"
-    if not attributes.exists() or f"{MISSIONS}/**/status.events.jsonl merge=" not in attributes.read_text(
-        encoding="utf-8"
-    ):
+    if f"{MISSIONS}/**/status.events.jsonl merge=" not in _text_of(attributes):
         created += _with_lines(attributes, _ATTRIBUTES)
     _record_canonical(repo)
     gone = [path for path, content in files.files.items() if content is None]
@@ -120,13 +118,20 @@ def _first_config(repo: Repo) -> str:
 
 def _with_lines(path: Path, lines: tuple[str, ...]) -> list[str]:
     """Add the lines that a file lacks; the file's name if there were any."""
-    present = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
+    present = _text_of(path)
     missing = [line for line in lines if line not in present.splitlines()]
     if not missing:
         return []
-    ending = "" if not present or present.endswith("\n") else "\n"
-    atomic_write(path, (present + ending + "\n".join(missing) + "\n").encode(errors="surrogateescape"))
+    end = "\r\n" if "\r\n" in present else "\n"
+    ending = "" if not present or present.endswith("\n") else end
+    added = "".join(f"{line}{end}" for line in missing)
+    atomic_write(path, (present + ending + added).encode(errors="surrogateescape"))
     return [path.name]
+
+
+def _text_of(path: Path) -> str:
+    """As it is, whatever its ends of lines and its encoding; empty where there is no file."""
+    return path.read_bytes().decode(errors="surrogateescape") if path.exists() else ""
 
 
 def _record_canonical(repo: Repo) -> None:

@@ -51,6 +51,23 @@ def test_lines_that_are_there_stay(fresh: Project) -> None:
     assert (fresh.root / ".gitignore").read_text().count(".worktrees/") == 1
 
 
+def test_lines_that_end_as_on_windows_stay_and_are_joined_by_such(fresh: Project) -> None:
+    fresh.write(".gitignore", b"mine\r\n.worktrees/\r\n")
+    fresh.write(".gitattributes", b"*.txt text")
+    assert fresh.kitty("init").exit_code == 0
+    content = (fresh.root / ".gitignore").read_bytes()
+    assert content.startswith(b"mine\r\n.worktrees/\r\n.kittify/")
+    assert content.count(b"\n") == content.count(b"\r\n")
+    assert (fresh.root / ".gitattributes").read_bytes().count(b"\r") == 0
+
+
+def test_what_is_no_utf8_stays(fresh: Project) -> None:
+    fresh.write(".gitattributes", b"# caf\xe9\n")
+    done = fresh.kitty("init")
+    assert done.exit_code == 0, done
+    assert (fresh.root / ".gitattributes").read_bytes().startswith(b"# caf\xe9\nkitty-specs/")
+
+
 def test_an_agent_is_added_and_comments_stay(fresh: Project) -> None:
     fresh.kitty("init")
     config = fresh.root / ".kittify/config.yaml"
