@@ -228,6 +228,7 @@ class Queue:
             self._file = file
             self._database = sqlite3.connect(self.path, timeout=self._wait, isolation_level=None)
             self._database.execute("PRAGMA synchronous = FULL")
+            self._database.execute("PRAGMA fullfsync = ON")  # macOS syncs by halves otherwise
             # A log that is begun again this early is written over where it would have grown: that syncs in half the time.
             self._database.execute("PRAGMA wal_autocheckpoint = 250")
             version = self._database.execute("PRAGMA user_version").fetchone()[0]

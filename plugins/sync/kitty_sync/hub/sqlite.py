@@ -1,4 +1,4 @@
-"""A hub in a file: WAL, synchronous FULL, so that a commit is on disk when it returns. One writes at a time."""
+"""A hub in a file: WAL, synchronous FULL, in full on macOS too, so that a commit is on disk when it returns. One writes at a time."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _engine(url: URL, begin: str, **pool: int) -> Engine:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # transactions begin below, and not when Python thinks so
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "fullfsync = ON", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

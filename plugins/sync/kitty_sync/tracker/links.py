@@ -190,6 +190,7 @@ class Links:
         make_directory(self.path.parent)
         with self._open("rwc") as database:
             database.execute("PRAGMA synchronous = FULL")
+            database.execute("PRAGMA fullfsync = ON")  # macOS syncs by halves otherwise
             database.execute("BEGIN IMMEDIATE")
             try:
                 for table in _TABLES:
