@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kitty_host.api import KittyError
-from kitty_host.files import disk_errors, lock, remove, rename, sync_directory, sync_file
+from kitty_host.files import disk_errors, lock, remove, rename, sync_file
 from kitty_host.ledger.machine import BLOCKED, CLAIMED, IN_PROGRESS
+from kitty_host.system import sync_directory
 
 if TYPE_CHECKING:
     from kitty_host.ledger.event import Row
@@ -62,7 +63,7 @@ class Claim:
             self._write([*self.path.read_text(encoding="utf-8").splitlines(), line])
 
     def _write(self, lines: list[str]) -> None:
-        self.path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        self.path.write_bytes("".join(f"{line}\n" for line in lines).encode())
         sync_file(self.path)
         sync_directory(self.path.parent)
 

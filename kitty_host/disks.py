@@ -8,6 +8,7 @@ import re
 import shlex
 from pathlib import Path
 
+from kitty_host import system
 from kitty_host.api import KittyError
 
 
@@ -30,11 +31,7 @@ def require_writable(path: Path) -> None:
 
 def free_bytes(directory: Path) -> int | None:
     """How much this user can still write there; None where the file system does not say."""
-    if not hasattr(os, "statvfs"):
-        return None
-    status = os.statvfs(directory)
-    blocks = status.f_bfree if os.geteuid() == 0 else status.f_bavail
-    return blocks * status.f_frsize if status.f_blocks else None
+    return system.free_bytes(directory)
 
 
 def _mount_of(path: Path) -> Path | None:

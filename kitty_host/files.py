@@ -1,6 +1,7 @@
 """Files that survive: atomic writes, durable appends, contained opens, locks.
 
-The only module that renames, links, locks or opens without following links. It knows nothing of missions or ledgers.
+The only module that renames, links, locks or opens without following links; what systems do about that in ways of their own is
+`kitty_host.system`'s. It knows nothing of missions or ledgers.
 """
 
 from __future__ import annotations
@@ -9,19 +10,20 @@ import contextlib
 import errno
 import os
 import stat
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from kitty_host import system
 from kitty_host.api import KittyError
+from kitty_host.system import sync_directory, wait_for_lock
 
 TEMPORARY_PREFIX = ".kitty-tmp-"
 _LONG_AGO = 3600
 """Seconds."""
-# Not blocking: opening a FIFO that nobody writes to would otherwise wait for ever.
-_READ_UNLINKED = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.BINARY
+_APPEND = os.O_WRONLY | os.O_APPEND | system.BINARY
 _WAITING = 2
 """Seconds after which somebody who waits for a lock is told so."""
 _LETTING_GO = 1.0
@@ -50,16 +52,13 @@ def sweep(directory: Path) -> None:
 def _may_run(path: Path) -> bool:
     """Whether the process that a temporary file is named after may still want it."""
     home, _, rest = path.name.removeprefix(TEMPORARY_PREFIX).partition("-")
-    if home != namespace():
-        # The process ids of another container mean nothing here; no write takes as long as this.
-        return time.time() - path.lstat().st_mtime < _LONG_AGO
     try:
-        os.kill(int(rest.partition("-")[0]), 0)
-    except (ProcessLookupError, ValueError, OverflowError):
+        # The process ids of another container mean nothing here.
+        alive = system.lives(int(rest.partition("-")[0])) if home == namespace() else None
+    except ValueError:
         return False
-    except PermissionError:
-        pass
-    return True
+    # No write takes as long as this.
+    return time.time() - path.lstat().st_mtime < _LONG_AGO if alive is None else alive
 
 
 def namespace() -> str:
@@ -90,17 +89,6 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable; a no-op where directories cannot be opened."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def make_directory(directory: Path) -> None:
     """Create a directory and its parents, each durable."""
     if directory.is_dir():
@@ -120,7 +108,7 @@ def write_cache(path: Path, content: bytes) -> None:
     scratch = temporary(path.parent)
     try:
         scratch.write_bytes(content)
-        os.replace(scratch, path)
+        system.replace(scratch, path)
     except BaseException:
         with contextlib.suppress(OSError):
             scratch.unlink()
@@ -139,7 +127,7 @@ def atomic_write(path: Path, content: bytes, *, mode: int | None = None) -> None
     with disk_errors(path):
         try:
             write_new(scratch, content, mode)
-            os.replace(scratch, path)
+            system.replace(scratch, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 scratch.unlink()
@@ -150,27 +138,42 @@ def atomic_write(path: Path, content: bytes, *, mode: int | None = None) -> None
 
 def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Create a file that must not exist yet, with its bytes on disk before this returns."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    descriptor = os.open(path, _NEW, mode)
     try:
-        os.fchmod(descriptor, mode)
+        system.set_mode(descriptor, mode)
         write_all(descriptor, content)
-        os.fsync(descriptor)
+        system.sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_to_append(path: Path, *, make: bool = False, mode: int = 0o644) -> int:
+    """A descriptor whose writes go to the end, as they are; `make` makes the file where there is none."""
+    return os.open(path, _APPEND | (os.O_CREAT if make else 0), mode)
+
+
+def truncate(path: Path, size: int) -> None:
+    """Cut a file off after so many bytes, durably."""
+    descriptor = os.open(path, os.O_WRONLY | system.BINARY)
+    try:
+        os.ftruncate(descriptor, size)
+        system.sync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def sync_file(path: Path) -> None:
     """Make the content of a file that somebody else wrote durable."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, system.TO_SYNC)
     try:
-        os.fsync(descriptor)
+        system.sync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def rename(source: Path, target: Path) -> None:
     """Move a synced file onto a name of the same file system, durably."""
-    os.replace(source, target)
+    system.replace(source, target)
     sync_directory(target.parent)
 
 
@@ -196,12 +199,12 @@ def copy_rest(path: Path, offset: int, target: Path) -> None:
     """Create `target` with what a file holds from a byte on, durably, whatever its size."""
     import shutil
 
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(target, _NEW, 0o600)
     with open(descriptor, "wb") as copy, path.open("rb") as stream:  # noqa: PTH123 - a descriptor has no path
         stream.seek(offset)
         shutil.copyfileobj(stream, copy)
         copy.flush()
-        os.fsync(descriptor)
+        system.sync(descriptor)
     sync_directory(target.parent)
 
 
@@ -214,6 +217,8 @@ def write_all(descriptor: int, content: bytes) -> None:
 
 def hard_link(source: Path, target: Path) -> bool:
     """Give a file a second name, replacing what had that name. False where the file system knows no links between the two places."""
+    if not system.LINKS:
+        return False
     make_directory(target.parent)
     scratch = temporary(target.parent)
     try:
@@ -222,7 +227,7 @@ def hard_link(source: Path, target: Path) -> bool:
         if error.errno in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EACCES):
             return False
         raise
-    os.replace(scratch, target)
+    system.replace(scratch, target)
     # Renaming onto another name of the same inode does nothing at all, and would leave the temporary name behind.
     with contextlib.suppress(FileNotFoundError):
         scratch.unlink()
@@ -241,7 +246,7 @@ def link_exclusively(source: Path, target: Path) -> bool:
 
 def open_unlinked(path: Path) -> BinaryIO:
     """Open a file for reading. Raises `OSError`: `ELOOP` where the name itself is a symbolic link, `EISDIR` for a directory."""
-    descriptor = os.open(path, _READ_UNLINKED)
+    descriptor = system.open_unlinked(path)
     try:
         if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path))
@@ -253,7 +258,7 @@ def open_unlinked(path: Path) -> BinaryIO:
 
 def last_byte(path: Path) -> tuple[bytes, os.stat_result]:
     """The last byte of a file, empty where it holds nothing, and which file that is. Raises as `open_unlinked`."""
-    descriptor = os.open(path, _READ_UNLINKED)
+    descriptor = system.open_unlinked(path)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -307,14 +312,13 @@ def open_contained(root: Path, relative: str) -> int:
     that is not a regular file.
     """
     parts = [part for part in relative.split("/") if part not in ("", ".")]
-    if not parts or ".." in parts:
+    if not parts or not all(map(system.is_name, parts)):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), relative)
     directory = _open_directory(root, parts[:-1])
     try:
-        # Not blocking: opening a FIFO that nobody writes to would otherwise wait for ever.
-        descriptor = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+        descriptor = system.open_below(directory, parts[-1])
     finally:
-        os.close(directory)
+        system.leave(directory)
     status = os.fstat(descriptor)
     problem = errno.EINVAL if not stat.S_ISREG(status.st_mode) else errno.EMLINK if status.st_nlink > 1 else 0
     if problem:
@@ -329,14 +333,14 @@ def list_contained(root: Path, relative: str) -> Iterator[str]:
     No link is followed at any level, and where one is met: `OSError`, `ELOOP`; else it raises as `open_contained`.
     """
     parts = [part for part in relative.split("/") if part not in ("", ".")]
-    if ".." in parts:
+    if not all(map(system.is_name, parts)):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), relative)
     waiting = [""]
     while waiting:
         below = waiting.pop()
         directory = _open_directory(root, [*parts, *below.split("/")[:-1]])
         try:
-            with os.scandir(directory) as entries:
+            with system.entries(directory) as entries:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
@@ -347,19 +351,19 @@ def list_contained(root: Path, relative: str) -> Iterator[str]:
                     else:
                         yield below + entry.name
         finally:
-            os.close(directory)
+            system.leave(directory)
 
 
-def _open_directory(root: Path, parts: Sequence[str]) -> int:
+def _open_directory(root: Path, parts: Sequence[str]) -> system.Handle:
     """A handle on a directory, each level opened from the one above without following links."""
-    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    directory = system.enter(root)
     try:
         for part in parts:
-            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
-            os.close(directory)
+            below = system.enter_below(directory, part)
+            system.leave(directory)
             directory = below
     except BaseException:
-        os.close(directory)
+        system.leave(directory)
         raise
     return directory
 
@@ -381,15 +385,14 @@ def lock(
     `sign` writes into the file who holds it, so that whoever is refused can say for how long; never into one that the peer takes too.
     Yields the descriptor that a child may inherit: the lock is held until the last of them is closed; None where there is none.
     """
-    if sys.platform == "win32":
-        from filelock import FileLock, Timeout
-
+    if system.whole_lock is not None:
         make_directory(path.parent)
-        try:
-            with FileLock(path, timeout=-1 if wait_seconds is None else wait_seconds):
-                yield None
-        except Timeout:
-            raise _held(path, purpose) from None
+        with contextlib.ExitStack() as held:
+            with disk_errors(path), _told(waiting):
+                had = held.enter_context(system.whole_lock(path, wait_seconds))
+            if not had:
+                raise _held(path, purpose)
+            yield None
         return
     deadline = None if wait_seconds is None else time.monotonic() + wait_seconds
     while (descriptor := _take(path, deadline, purpose, waiting)) is None:
@@ -421,8 +424,6 @@ def _take_back(descriptor: int) -> None:
 
 def _take(path: Path, deadline: float | None, purpose: str, waiting: Callable[[], None] | None) -> int | None:
     """The locked descriptor, or None where the file was removed meanwhile: some releases of the peer's lock library unlink it."""
-    import fcntl
-
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError:
@@ -430,9 +431,7 @@ def _take(path: Path, deadline: float | None, purpose: str, waiting: Callable[[]
             make_directory(path.parent)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not system.try_lock(descriptor):
             with _told(waiting):
                 _wait(path, descriptor, deadline, purpose)
         try:
@@ -448,74 +447,15 @@ def _take(path: Path, deadline: float | None, purpose: str, waiting: Callable[[]
 
 
 def _wait(path: Path, descriptor: int, deadline: float | None, purpose: str) -> None:
-    """Woken by the kernel when it is free: whoever asked now and then would find it taken again each time."""
-    import fcntl
-
     if deadline is None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        wait_for_lock(descriptor, None)
         return
     from kitty_host.holders import is_left
 
     left = deadline - time.monotonic()
-    if _waited(descriptor, left) if left > 0 else is_left(path) and _waited(descriptor, _LETTING_GO):
+    if wait_for_lock(descriptor, left) if left > 0 else is_left(path) and wait_for_lock(descriptor, _LETTING_GO):
         return
     raise _held(path, purpose) from None
-
-
-def _waited(descriptor: int, seconds: float) -> bool:
-    """Whether the lock was had in time. The call itself knows no time-out: an alarm ends it, where nobody else has set one."""
-    import signal
-
-    if signal.getsignal(signal.SIGALRM) is signal.SIG_DFL and signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0):
-        with contextlib.suppress(ValueError):  # only the main thread may set one
-            return _waited_here(descriptor, seconds)
-    return _waited_beside(descriptor, seconds)
-
-
-def _waited_here(descriptor: int, seconds: float) -> bool:
-    """The way with nobody between the one who lets go and the one who gets it: among many writers it lets a quarter more through."""
-    import fcntl
-    import signal
-
-    waits = True
-
-    def ring(_number: int, _frame: object) -> None:
-        if waits:
-            raise TimeoutError
-
-    signal.signal(signal.SIGALRM, ring)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))  # 0 is none
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # One that rings between these two is late all the same: whoever is refused closes the descriptor, and with it the lock.
-        waits = False
-        return True
-    except TimeoutError:
-        return False
-    finally:
-        waits = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-
-
-def _waited_beside(descriptor: int, seconds: float) -> bool:
-    """In a thread that may be left behind."""
-    import fcntl
-    import threading
-
-    had = threading.Event()
-    same = os.dup(descriptor)
-
-    def take() -> None:
-        # A lock that comes too late goes with this descriptor, the last one of the two.
-        try:
-            fcntl.flock(same, fcntl.LOCK_EX)
-            had.set()
-        finally:
-            os.close(same)
-
-    threading.Thread(target=take, name="kitty-lock", daemon=True).start()
-    return had.wait(seconds)
 
 
 def _held(path: Path, purpose: str) -> KittyError:

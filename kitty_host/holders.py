@@ -10,7 +10,6 @@ import itertools
 import os
 import re
 import shlex
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import NamedTuple
 from kitty_host.api import KittyError
 from kitty_host.files import namespace
 from kitty_host.inert import inert
+from kitty_host.system import lives
 
 _PROCESSES = Path("/proc")
 _ROUNDED = 1
@@ -96,30 +96,20 @@ def _signed(path: Path) -> Holder | None:
 def _birth(pid: int) -> str:
     """When a process began, in ticks of the kernel's; "0" for one that lives where there is no `/proc`, empty for one that is gone."""
     try:
-        fields = (_PROCESSES / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        fields = (
+            (_PROCESSES / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
     except OSError:
-        return "" if (_PROCESSES / "self").exists() or not _lives(pid) else "0"
+        return "" if (_PROCESSES / "self").exists() or not lives(pid) else "0"
     # One that was killed and that its parent has not looked at yet has let go of everything.
     return "" if fields[0] in "ZX" else fields[19]
-
-
-def _lives(pid: int) -> bool:
-    if sys.platform == "win32":
-        return False  # asking would end it; nobody is believed there
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-    return True
 
 
 def _by_the_kernel(lock_file: Path) -> int | None:
     """The process that the kernel says has a file locked, as `1: FLOCK  ADVISORY  WRITE 4711 fe:00:2441202 0 EOF`."""
     try:
         status = lock_file.stat()
-        lines = (_PROCESSES / "locks").read_text().splitlines()
+        lines = (_PROCESSES / "locks").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
@@ -152,8 +142,8 @@ def _git_in(place: Path, made: float) -> Holder | None:
     """
     for process in _processes():
         try:
-            if (process / "comm").read_text().strip() == "git" and (process / "cwd").readlink() == place.resolve():
-                uptime = float((_PROCESSES / "uptime").read_text().split()[0])
+            if (process / "comm").read_bytes().strip() == b"git" and (process / "cwd").readlink() == place.resolve():
+                uptime = float((_PROCESSES / "uptime").read_bytes().split()[0])
                 born = time.time() - uptime + int(_birth(int(process.name))) / os.sysconf("SC_CLK_TCK")
                 if born <= made + _ROUNDED:
                     return _found(int(process.name))

@@ -55,7 +55,12 @@ class Project:
     def git(self, *arguments: str, where: Path | None = None, check: bool = True) -> str:
         """Run plain Git, not kitty's; standard output, stripped."""
         done = subprocess.run(
-            ["git", *arguments], cwd=where or self.root, capture_output=True, text=True, errors="surrogateescape"
+            ["git", *arguments],
+            cwd=where or self.root,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
         )
         if check and done.returncode:
             raise AssertionError(f"git {' '.join(arguments)}: {done.stderr}")
@@ -147,7 +152,7 @@ class Project:
         for package in packages:
             front = "".join(f"{key}: {json.dumps(value)}\n" for key, value in package.items())
             path = directory / "tasks" / f"{package['work_package_id']}-task.md"
-            path.write_text(f"---\n{front}---\n\n# {package['work_package_id']}\n", encoding="utf-8")
+            path.write_bytes(f"---\n{front}---\n\n# {package['work_package_id']}\n".encode())
         self.git("add", "--", f"kitty-specs/{name}")
         self.git("commit", "--quiet", "-m", f"plan {name}")
         return read_mission(Repo.find(self.root), directory)
@@ -211,9 +216,9 @@ def isolate(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = directory / "home"
     home.mkdir()
     configuration = home / "gitconfig"
-    configuration.write_text(
-        "[user]\n\tname = Test Person\n\temail = test@example.invalid\n"
-        "[init]\n\tdefaultBranch = main\n[core]\n\tfsync = none\n[commit]\n\tgpgsign = false\n"
+    configuration.write_bytes(
+        b"[user]\n\tname = Test Person\n\temail = test@example.invalid\n"
+        b"[init]\n\tdefaultBranch = main\n[core]\n\tfsync = none\n[commit]\n\tgpgsign = false\n"
     )
     for name in [name for name in os.environ if name.startswith(("GIT_", "KITTY_", "SPEC_KITTY_", "XDG_"))]:
         monkeypatch.delenv(name)
@@ -275,14 +280,14 @@ def install_plugin(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     ) -> Path:
         distribution = distribution or f"kitty-{name}"
         module = module or f"plugin_{distribution.replace('-', '_')}"
-        (site / f"{module}.py").write_text(source, encoding="utf-8")
+        (site / f"{module}.py").write_bytes(source.encode())
         metadata = site / f"{distribution.replace('-', '_')}-1.0.dist-info"
         metadata.mkdir()
         needs = "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
-        (metadata / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n{needs}", encoding="utf-8"
+        (metadata / "METADATA").write_bytes(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n{needs}".encode()
         )
-        (metadata / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}\n", encoding="utf-8")
+        (metadata / "entry_points.txt").write_bytes(f"[{group}]\n{name} = {module}\n".encode())
         importlib.invalidate_caches()
         return site
 

@@ -74,8 +74,9 @@ def _known(repo: Repo, path: Path) -> Iterator[Path]:
         except FileNotFoundError:
             leads = ""
         # Newer Gits may be told to keep it relative to that directory.
-        if os.path.normpath(known / leads) == f"{path}/.git" or (
-            known.name == path.name and f"{path}/.git".startswith(leads)
+        link = path / ".git"
+        if Path(os.path.normpath(known / leads)) == link or (
+            known.name == path.name and link.as_posix().startswith(leads)
         ):
             yield known
 
@@ -131,6 +132,6 @@ def _removals(repo: Repo) -> list[Path]:
         found.append(everything)
     for known in everything.glob("*"):
         place = known / "gitdir"
-        if not (known / "locked").exists() and (not place.exists() or f"/{_REMOVED}" in place.read_text()):
+        if not (known / "locked").exists() and (not place.exists() or f"/{_REMOVED}".encode() in place.read_bytes()):
             found.append(known)
     return found

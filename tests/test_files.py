@@ -565,7 +565,7 @@ def test_a_moment_is_not_for_ever(left_for: Callable[[float], Path]) -> None:
 
 def test_nobody_waits_a_moment_for_one_who_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(files, "_waited", lambda _descriptor, seconds: waits.append(seconds))
+    monkeypatch.setattr(files, "wait_for_lock", lambda _descriptor, seconds: waits.append(seconds))
     with files.lock(tmp_path / "it.lock"):  # noqa: SIM117 - the second is refused
         with pytest.raises(KittyError, match="LOCK_HELD"), files.lock(tmp_path / "it.lock", wait_seconds=0):
             pass

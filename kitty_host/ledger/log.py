@@ -9,7 +9,6 @@ import contextlib
 import errno
 import functools
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,12 +24,13 @@ from kitty_host.files import (
     last_byte,
     lock,
     make_directory,
+    open_to_append,
     open_unlinked,
     remove,
     same_file,
     sweep,
-    sync_directory,
     sync_file,
+    truncate,
     write_all,
 )
 from kitty_host.git import Git, GitError
@@ -39,10 +39,12 @@ from kitty_host.ledger.lines import LONGEST, blocks, damaged, decode_lines, torn
 from kitty_host.ledger.reduce import Snapshot, reduce
 from kitty_host.ledger.snapshot import read_snapshot
 from kitty_host.ledger.wp import is_seed
+from kitty_host.system import sync, sync_content, sync_directory
 
 FILE = "status.events.jsonl"
 _PATIENCE = 20
-_ODD = {errno.EISDIR: "a directory", errno.ELOOP: "a symbolic link", errno.EINVAL: "a pipe", errno.ENXIO: "a socket"}
+_ODD = {errno.EISDIR: "a directory", errno.ELOOP: "a symbolic link", errno.EINVAL: "a pipe"}
+_ODD |= dict.fromkeys((errno.ENXIO, errno.EOPNOTSUPP), "a socket")  # Linux says the one, macOS the other
 
 
 class Ledger:
@@ -242,7 +244,7 @@ class Ledger:
                 write_all(descriptor, content)
                 if created:
                     sync_directory(self.live.parent)
-                    os.fsync(descriptor)
+                    sync(descriptor)
                     hard_link(self.live, self.twin)
                 if not is_same(status, self.twin):
                     atomic_write(self.twin, self.live.read_bytes())  # no links here: the second name is a copy
@@ -258,18 +260,17 @@ class Ledger:
 
         Opened under the lock: spec-kitty replaces the file under it, and an older descriptor would lead to a file without a name.
         """
-        flags = os.O_WRONLY | os.O_APPEND
         try:
-            return os.open(self.live, flags), False
+            return open_to_append(self.live), False
         except FileNotFoundError:
             make_directory(self.live.parent)
-            return os.open(self.live, flags | os.O_CREAT, 0o644), True
+            return open_to_append(self.live, make=True), True
 
     def settle(self, descriptor: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Sync what was written, after the lock is released so that waiting writers share the sync, and make sure that it counts."""
         try:
             with disk_errors(self.live):
-                (os.fsync if sys.platform in ("darwin", "win32") else os.fdatasync)(descriptor)
+                sync_content(descriptor)
             in_place = is_same(os.fstat(descriptor), self.live)
         finally:
             os.close(descriptor)
@@ -303,7 +304,7 @@ class Ledger:
             descriptor = self.write_lines(added)
             try:
                 with disk_errors(self.live):
-                    os.fsync(descriptor)
+                    sync(descriptor)
             finally:
                 os.close(descriptor)
         return len(added)
@@ -347,21 +348,16 @@ class Ledger:
         whole = name.stat().st_size - torn
         with disk_errors(name):
             if torn <= LONGEST and _parses(name, whole):
-                descriptor = os.open(name, os.O_WRONLY | os.O_APPEND)
+                descriptor = open_to_append(name)
                 try:
                     write_all(descriptor, b"\n")
-                    os.fsync(descriptor)
+                    sync(descriptor)
                 finally:
                     os.close(descriptor)
                 return
             make_directory(self._torn)
             copy_rest(name, whole, self._torn / f"{self.live.parent.name}-{os.urandom(6).hex()}.part")
-            descriptor = os.open(name, os.O_WRONLY)
-            try:
-                os.ftruncate(descriptor, whole)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            truncate(name, whole)
 
     def keep_aside(self) -> Path | None:
         """Copy both names' files to where torn tails are kept, under the lock; returns where one went, None where there is none."""

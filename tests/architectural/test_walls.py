@@ -29,6 +29,8 @@ PROCESSES = {
     "plugins/charter/kitty_charter/suite.py": "runs the commands that are gates, each in a session that is ended with it",
     "plugins/charter/kitty_charter/introspect.py": "asks the interpreter of the project, which is not kitty's",
     "plugins/runtime/kitty_runtime/mcp.py": "runs kitty's own commands, which a client can interrupt",
+    "kitty_host/posix.py": "ends what others started, with all of its session",
+    "kitty_host/windows.py": "the same, where there are no sessions",
     "kitty_host/testing.py": "fixtures run kitty as a user would, and plain Git to compare with",
 }
 NETWORK = {
@@ -43,7 +45,21 @@ CLIENTS = re.compile(
     r"|socket|_socket|socketserver|ssl|ftplib|smtplib|xmlrpc|telnetlib)(\.|$)"
     r"|asyncio\.(streams\.)?(open_connection|open_unix_connection|start_server)$|.*\.create_(unix_)?connection$"
 )
-FILES = {"kitty_host/files.py": "owns every rename, link and lock"}
+FILES = {
+    "kitty_host/files.py": "owns every rename, link and lock",
+    "kitty_host/posix.py": "does it for files.py as Linux and macOS do",
+    "kitty_host/windows.py": "does it for files.py as Windows does",
+}
+SYSTEMS = {
+    "kitty_host/system.py": "chooses one of the next two, once",
+    "kitty_host/posix.py": "what Linux and macOS do, and where they differ",
+    "kitty_host/windows.py": "what Windows does",
+}
+ONE_SYSTEMS = (
+    "O_NOFOLLOW|O_NONBLOCK|O_DIRECTORY|O_BINARY|O_TMPFILE|fdatasync|fchmod|fork|forkpty|killpg|getpgid|setsid|getuid|geteuid|uname"
+    "|fsync|sendfile|posix_fallocate|mkfifo|openat|name"
+)
+"""What `os` has on some systems only, or what means something else on each."""
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -130,6 +146,52 @@ def renames_links_or_locks(path: str, tree: ast.AST) -> Iterator[tuple[int, str]
         # A text is replaced by two arguments, a file by one.
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "replace":
             yield from [(node.lineno, ".replace of a file")] if len(node.args) == 1 and not node.keywords else []
+
+
+def asks_which_system(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for line, name in imports(tree):
+        if re.match(
+            rf"(fcntl|msvcrt|termios|tty|pwd|grp|resource|winreg|_winapi|platform)(\.|$)|sys\.platform$|os\.({ONE_SYSTEMS})$",
+            name,
+        ):
+            yield line, name
+    for line, name in attributes(tree):
+        if re.match(rf"sys\.platform$|os\.({ONE_SYSTEMS})$", name):
+            yield line, name
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg in ("dir_fd", "preexec_fn"):
+            yield node.value.lineno, node.arg
+
+
+def leaves_the_encoding_to_the_system(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        given = {one.arg for one in node.keywords}
+        # Metadata of a distribution is asked for by name, and is UTF-8.
+        if name == "read_text" and "encoding" not in given and not node.args:
+            yield node.lineno, "reads a text in whatever encoding"
+        elif name == "write_text" and not {"encoding", "newline"} <= given:
+            yield node.lineno, "writes a text with whatever encoding and ends of lines"
+        elif (
+            name in ("run", "Popen", "check_output")
+            and given & {"text", "universal_newlines"}
+            and "encoding" not in given
+        ):
+            yield node.lineno, "hears a program in whatever encoding"
+        elif (
+            name in ("open", "fdopen", "NamedTemporaryFile", "TextIOWrapper")
+            and is_a_text(node)
+            and "encoding" not in given
+        ):
+            yield node.lineno, "opens a text in whatever encoding"
+
+
+def is_a_text(call: ast.Call) -> bool:
+    """Whether a call opens a text by a mode that says so; `os.open` and the like have none."""
+    modes = [one.value for one in [*call.args, *(key.value for key in call.keywords)] if isinstance(one, ast.Constant)]
+    return any(isinstance(mode, str) and re.fullmatch(r"[rwax]\+?t?|t?[rwax]\+?", mode) for mode in modes)
 
 
 def is_no_plain_manifest(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -301,6 +363,49 @@ WALLS = {
             "opens without following links": "import os\nos.open(p, os.O_NOFOLLOW)\n",
         },
         "'a'.replace('b', 'c')\nmoment.replace(tzinfo=UTC)\nimport os\nos.symlink(a, b)\n",
+    ),
+    "one module knows which system it is": Wall(
+        asks_which_system,
+        HOST + PLUGINS,
+        SYSTEMS,
+        {
+            "asks sys": "import sys\nif sys.platform == 'darwin':\n    pass\n",
+            "takes it from sys": "from sys import platform\n",
+            "asks os": "import os\nWINDOWS = os.name == 'nt'\n",
+            "asks platform": "import platform\n",
+            "asks uname": "import os\nos.uname()\n",
+            "locks": "def f():\n    import fcntl\n",
+            "locks as Windows does": "import msvcrt\n",
+            "steers a terminal": "import termios\n",
+            "limits itself": "import resource\n",
+            "looks a user up": "from pwd import getpwuid\n",
+            "asks who it runs as": "import os\nos.geteuid()\n",
+            "syncs by itself": "import os\nos.fsync(1)\n",
+            "syncs as Linux does": "import os\nsync = os.fdatasync\n",
+            "opens as POSIX does": "import os\nos.open(p, os.O_DIRECTORY)\n",
+            "opens below a handle": "import os\nos.stat(p, dir_fd=d)\n",
+            "ends a group": "from os import killpg\n",
+            "forks": "import os\nos.fork()\n",
+        },
+        "import os\nimport sys\nfrom kitty_host.system import sync\nsync(1)\nos.path.join(a, b)\npath.name\nsys.version\n"
+        "os.open(p, os.O_RDONLY)\n",
+    ),
+    "a text is written alike everywhere": Wall(
+        leaves_the_encoding_to_the_system,
+        HOST + PLUGINS,
+        {},
+        {
+            "reads": "path.read_text()\n",
+            "reads with its errors": "path.read_text(errors='replace')\n",
+            "writes": "path.write_text(text)\n",
+            "writes with the system's ends of lines": "path.write_text(text, encoding='utf-8')\n",
+            "opens": "open(p, 'w')\n",
+            "opens a path": "path.open('r')\n",
+            "opens by keyword": "path.open(mode='a')\n",
+            "hears a program": "subprocess.run(['a'], text=True)\n",
+        },
+        "path.read_text(encoding='utf-8')\npath.write_text(t, encoding='utf-8', newline='\\n')\npath.open('rb')\nopen(p, 'wb')\n"
+        "distribution.read_text('RECORD')\nos.open(p, os.O_RDONLY)\nwebbrowser.open(url)\nsubprocess.run(['a'])\n",
     ),
     "a manifest imports the door and nothing else": Wall(
         is_no_plain_manifest,

@@ -5,11 +5,8 @@ A module may print, hang or exit while it is imported: each of these is a proble
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import secrets
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +18,7 @@ import attrs
 
 from kitty_host.api import KittyError
 from kitty_host.repo import Repo
+from kitty_host.system import end_session
 
 PYTHONS = (".venv/bin/python", ".venv/Scripts/python.exe")
 SCRIPT = Path(__file__).with_name("surface.py")
@@ -81,17 +79,7 @@ def _run(command: list[str], directory: Path, output: IO[bytes], seconds: float)
     except subprocess.TimeoutExpired:
         return f"takes more than {seconds:g} seconds"
     finally:
-        _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """With whatever it has started."""
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
-    process.wait()
+        end_session(process)
 
 
 def _read(parts: list[str], ended: str) -> Surface:

@@ -27,6 +27,7 @@ from kitty_host.inert import inert
 from kitty_host.records import Suite
 from kitty_host.repo import Repo
 from kitty_host.report import note
+from kitty_host.system import PROGRAMS
 
 _PREPARING = 1800.0
 """Seconds."""
@@ -148,7 +149,7 @@ def _prepared(scratch: Path, checkout: Path, environment: Path, copies: Sequence
 
 
 def _variables(environment: Path) -> dict[str, str]:
-    programs = environment / ("Scripts" if sys.platform == "win32" else "bin")
+    programs = environment / PROGRAMS
     path = os.pathsep.join(filter(None, [str(programs), os.environ.get("PATH", "")]))
     return {**dict.fromkeys(_UNSET, ""), "VIRTUAL_ENV": str(environment), "PATH": path}
 

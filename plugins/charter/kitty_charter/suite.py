@@ -6,7 +6,6 @@ It decides nothing about candidates or releases, and believes no command that sa
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from kitty_host.git import user_environment
 from kitty_host.inert import inert, pattern
 from kitty_host.records import Suite
 from kitty_host.report import counted
+from kitty_host.system import end_session
 
 _GRACE = 5.0
 """Seconds between the request to stop and the end."""
@@ -154,14 +154,7 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
     try:
         yield
     finally:
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_GRACE)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        end_session(process, _GRACE)
 
 
 def _counted(outcome: Outcome, report: Path) -> Outcome:

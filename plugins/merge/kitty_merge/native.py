@@ -34,7 +34,7 @@ class Native:
         self.place.repo.git.objects.flush()
         self.place.stand_at(tip)
         self.place.run("read-tree", "-m", "-u", "HEAD", tree)
-        (self.place.state / "MERGE_MSG").write_text(message, encoding="utf-8", errors="surrogateescape")
+        (self.place.state / "MERGE_MSG").write_bytes(message.encode(errors="surrogateescape"))
         return self._merge_commit(tip, head)
 
     def _merge_commit(self, tip: str, head: str) -> str:
@@ -54,7 +54,7 @@ class Native:
         place.stand_at(parent)
         place.run("read-tree", "-m", "-u", "HEAD", tree)
         told = place.state / "COMMIT_EDITMSG"
-        told.write_text(message, encoding="utf-8", errors="surrogateescape")
+        told.write_bytes(message.encode(errors="surrogateescape"))
         return place.git.commit_tree(tree, [parent], self.hooks.judged(self._git, told, source))
 
     def _join(self, tip: str, head: str, message: str) -> tuple[str, ...]:

@@ -20,12 +20,11 @@ from kitty_host.loopback import LOCAL, listen
 from kitty_host.mission import Mission, mission_directories, read_mission
 from kitty_host.records import Forecast, Page
 from kitty_host.state import State
+from kitty_host.system import BROWSER_NEEDS
 from kitty_runtime.overview import foresee
 from kitty_runtime.serve import new_token, serve
 from kitty_runtime.stamp import stamp
 from kitty_runtime.workspaces import missing_workspaces
-
-_DISPLAYS = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
 
 
 @command("board")
@@ -51,8 +50,8 @@ def board(call: Invocation, port: int, no_open: bool) -> None:
 
 
 def _has_browser() -> bool:
-    """On Linux a browser without a display is one that takes the terminal."""
-    return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in _DISPLAYS)
+    """One without a display takes the terminal, on systems where there is such a thing."""
+    return not BROWSER_NEEDS or any(os.environ.get(name) for name in BROWSER_NEEDS)
 
 
 def _page(call: Invocation, query: QueryParams) -> Page:

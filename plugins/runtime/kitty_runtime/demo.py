@@ -165,7 +165,7 @@ class _Tour:
         for name, text in texts.items():
             path = where / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(text.encode())
 
     def commit(self, where: Path, message: str) -> None:
         at = "" if where == self.place else f" -C {where.relative_to(self.place)}"

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from kitty_host import __version__
+from kitty_host import __version__, system
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
 from kitty_host.inert import inert, visible
@@ -284,7 +284,7 @@ async def _collect(stream: ByteReceiveStream | None, into: bytearray) -> None:
 async def _end(process: Process) -> None:
     import anyio
 
-    for end in (partial(process.send_signal, signal.SIGINT), process.kill):
+    for end in (partial(process.send_signal, system.INTERRUPT), process.kill):
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 end()

@@ -13,6 +13,4 @@ from typing import Any
 
 def pytest_collection_finish(session: Any) -> None:
     """Called once, also where some files could not be imported."""
-    Path(os.environ["KITTY_COLLECTED"]).write_text(
-        json.dumps([item.nodeid for item in session.items]), encoding="utf-8"
-    )
+    Path(os.environ["KITTY_COLLECTED"]).write_bytes(json.dumps([item.nodeid for item in session.items]).encode())

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kitty_host.api import KittyError
-from kitty_host.files import rename
+from kitty_host.files import open_to_append, rename
 
 _ENOUGH = 256 * 1024
 
@@ -23,7 +23,7 @@ def log(issuer: str, text: str) -> None:
     with contextlib.suppress(OSError, KittyError):
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / "auth.log"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        descriptor = open_to_append(path, make=True, mode=0o600)
         try:
             os.write(descriptor, line)
             full = os.fstat(descriptor).st_size > _ENOUGH

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import ipaddress
 import re
-import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from kitty_host import loopback
 from kitty_host.api import KittyError
 from kitty_host.plugins import Plugins
+from kitty_host.system import allow_files
 from kitty_sync.hub import log, signin, sqlite
 from kitty_sync.hub.app import Hub
 from kitty_sync.hub.around import BODY_SECONDS
@@ -83,7 +83,7 @@ def serve(
     """
     options = options or Options()
     address = public_address(options.address) if options.address else _address(listener)
-    _allow_files(options.connections)
+    allow_files(options.connections + _OTHER_FILES)
     with listener, _alone(database):
         store = Store(database)
         try:
@@ -126,15 +126,6 @@ def public_address(text: str) -> str:
 def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
-
-
-def _allow_files(connections: int) -> None:
-    """As many open files as connections need, where the system lets us have them."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _OTHER_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def _config(hub: Hub, options: Options) -> uvicorn.Config:

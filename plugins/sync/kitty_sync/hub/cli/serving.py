@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from kitty_host.command import Invocation, command
+from kitty_host.system import require_posix
 from kitty_sync.hub.cli import base
 
 
@@ -33,6 +34,7 @@ def serve(
     drain: float,
 ) -> None:
     """Serve until Ctrl-C."""
+    require_posix("a hub")  # signals tell it to end
     url = base.address(call, database)
     from kitty_sync.hub import board
     from kitty_sync.hub import log as lines
