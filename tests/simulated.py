@@ -121,7 +121,15 @@ def macos() -> None:
         note(f"weak {os.fstat(descriptor).st_ino}")
         real_fsync(descriptor)
 
-    fcntl.F_FULLFSYNC, fcntl.fcntl, os.fsync = FULL, control, sync
+    def opened(*arguments: Any, **named: Any) -> int:
+        try:
+            return real_open(*arguments, **named)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # a socket
+                raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), error.filename) from None
+            raise
+
+    fcntl.F_FULLFSYNC, fcntl.fcntl, os.fsync, os.open = FULL, control, sync, opened
 
 
 def windows() -> None:

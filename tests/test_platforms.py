@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +18,9 @@ from kitty_host import files, windows
 from kitty_host.api import KittyError
 from kitty_host.config import Config
 from kitty_host.packages import read_packages
+from kitty_host.repo import Repo
 from kitty_host.testing import Project
+from kitty_host.worktrees import finish_removals
 
 SIMULATED = Path(__file__).with_name("simulated.py")
 On = Callable[..., subprocess.CompletedProcess[str]]
@@ -142,6 +146,22 @@ def test_on_macos_a_disk_that_fails_is_not_asked_until_it_says_yes(on: On, tmp_p
     assert not (tmp_path / "atomic").exists()
 
 
+@pytest.mark.parametrize("system", ["win32", "darwin"])
+def test_whatever_kind_of_write_reaches_the_disk(on: On, tmp_path: Path, system: str) -> None:
+    on(system, "-c", WRITE)
+    contents = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file() and path.name != "synced"}
+    assert contents == {"atomic": b"x", "new": b"x", "foreign": b"x", "copy": b""}
+    assert (tmp_path / "foreign").stat().st_ino in inodes(tmp_path / "synced", "full")
+
+
+def test_on_macos_a_socket_in_the_place_of_a_ledger_is_named(on: On, project: Project) -> None:
+    mission = project.mission()
+    with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(mission.directory):
+        made.bind(mission.ledger.live.name)  # the whole path may be too long for one
+    said = on("darwin", "-C", project.root, "ledger", "verify", "--json", check=False)
+    assert (said.returncode, "is a socket" in said.stdout) == (1, True)
+
+
 HOLD = """
 import sys
 from pathlib import Path
@@ -244,6 +264,22 @@ def test_on_windows_a_directory_is_listed(on: On, root: Path) -> None:
     assert on("win32", "-c", CONTAINED).stdout == "a/plan.md\n"
 
 
+def test_on_windows_what_is_swapped_between_look_and_open_is_not_read(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def swapped(path: Path, *rest: int) -> int:
+        path.unlink()
+        path.symlink_to(root.parent / "secret")
+        return real(path, *rest)
+
+    monkeypatch.setattr(os, "open", swapped)
+    with pytest.raises(OSError) as refused:
+        windows.open_below(windows.enter(root / "a"), "plan.md")
+    assert refused.value.errno == errno.ELOOP
+
+
 REPLACE = """
 import threading, time
 from pathlib import Path
@@ -304,7 +340,7 @@ def test_on_windows_a_record_that_is_locked_can_be_read(on: On, tmp_path: Path) 
 def test_on_windows_what_was_started_is_ended() -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time\ntime.sleep(60)"])
     windows.end_session(process)
-    assert process.returncode is not None
+    assert process.returncode != 0
 
 
 INTERRUPTED = """
@@ -371,6 +407,13 @@ def test_a_ledger_that_an_editor_saved_in_its_own_way_is_named_and_never_touched
     said = project.kitty("ledger", "verify", "--json")
     assert (said.exit_code, "LEDGER_DAMAGED" in said.stdout) == (1, True)
     assert live.read_bytes() == before
+
+
+def test_a_worktree_whose_path_is_no_utf8_hinders_nobody(project: Project) -> None:
+    place = os.fsdecode(os.fsencode(project.root.parent) + b"/caf\xe9")
+    project.git("worktree", "add", "--quiet", "--detach", place)
+    finish_removals(Repo.find(project.root))
+    assert Path(place, "README.md").exists()
 
 
 # Terminals
