@@ -30,8 +30,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 LOADED = (asyncio, concurrent.futures.thread, sqlite3, ssl, tempfile, urllib.request, uuid, webbrowser)
-OTHERS = ("attrs", "cattrs", "click", "filelock", "msgspec", "packaging", "platformdirs", "pluggy", "ruamel.yaml")
+OTHERS = ("attrs", "cattrs", "click", "msgspec", "packaging", "platformdirs", "pluggy", "ruamel.yaml")
 ABSENT = {
     "darwin": {os: ("fdatasync", "O_DSYNC", "O_RSYNC", "O_TMPFILE", "O_PATH", "O_NOATIME", "posix_fallocate")},
     "win32": {
@@ -170,7 +172,34 @@ def windows() -> None:
     os.open, os.close, os.write, os.fsync, os.kill = opened, closed, written, synced, ended
     for name, which in (("replace", 2), ("rename", 2), ("unlink", 1), ("remove", 1)):
         setattr(os, name, nobody_has_open(getattr(os, name), which))
+    nobody_reads_what_is_locked()
     windows_processes()
+
+
+def nobody_reads_what_is_locked() -> None:
+    locked: set[Path] = set()
+    take, let_go = filelock.FileLock.acquire, filelock.FileLock.release
+
+    def taken(self: Any, *arguments: Any, **named: Any) -> Any:
+        had = take(self, *arguments, **named)
+        locked.add(Path(self.lock_file).absolute())
+        return had
+
+    def released(self: Any, *arguments: Any, **named: Any) -> None:
+        locked.discard(Path(self.lock_file).absolute())
+        let_go(self, *arguments, **named)
+
+    def opened(event: str, arguments: tuple[Any, ...]) -> None:
+        if (
+            event == "open"
+            and str(arguments[1]).startswith("r")
+            and not isinstance(arguments[0], int)
+            and Path(arguments[0]).absolute() in locked
+        ):
+            raise PermissionError(errno.EACCES, "it is locked", arguments[0])
+
+    filelock.FileLock.acquire, filelock.FileLock.release = taken, released
+    sys.addaudithook(opened)
 
 
 def nobody_has_open(real: Callable[..., None], which: int) -> Callable[..., None]:
