@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from kitty_host.api import Finding, KittyError
 from kitty_host.command import Invocation, command
+from kitty_host.inert import inert
 from kitty_host.mission import mission_directories, read_mission
 from kitty_host.repo import Repo
 from kitty_host.state import State
@@ -22,11 +23,20 @@ def doctor(call: Invocation) -> None:
         for fault in call.plugins.faults
     ]
     findings += [finding for answer in answers if isinstance(answer, list) for finding in answer]
-    lines = [f"{finding.severity:5}  {finding.code}: {finding.message}\n       {finding.hint}" for finding in findings]
+    lines = [
+        f"{finding.severity:5}  {finding.code}: {_placed(finding)}{finding.message}\n       {finding.hint}"
+        for finding in findings
+    ]
     call.show(
         {"schema": "kitty.doctor/1", "ok": not findings, "findings": [finding._asdict() for finding in findings]},
         "\n".join(lines) or "Everything looks healthy.",
     )
+
+
+def _placed(finding: Finding) -> str:
+    """Which file it is about, where the message does not name it."""
+    place = inert(finding.path)
+    return f"{place}: " if place and place not in finding.message else ""
 
 
 def look(repo: Repo) -> Iterator[Finding]:
@@ -52,7 +62,7 @@ def look(repo: Repo) -> Iterator[Finding]:
                     place,
                 )
             yield from mission.package_findings
-            yield from mission.ledger.findings()
+            yield from (finding._replace(path=place) for finding in mission.ledger.findings())
             State.load(mission)
         except KittyError as error:
             yield Finding(error.code, error.message, error.hint, "block", place)

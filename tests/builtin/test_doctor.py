@@ -49,7 +49,10 @@ def test_broken_ledgers_are_named_each(project: Project) -> None:
     apart.ledger.live.unlink()
     found = findings(project)
     assert set(found) == {"LEDGER_TORN", "LEDGER_DAMAGED", "LEDGER_NAMES"}
-    assert damaged.slug in found["LEDGER_DAMAGED"]["path"]
+    for code, mission in (("LEDGER_TORN", torn), ("LEDGER_DAMAGED", damaged), ("LEDGER_NAMES", apart)):
+        assert found[code]["path"] == f"kitty-specs/{mission.slug}/status.events.jsonl"
+        (line,) = (line for line in project.kitty("doctor").stdout.splitlines() if f" {code}: " in line)
+        assert line.count(found[code]["path"]) == 1, "each says which mission it is about"
     assert found["LEDGER_DAMAGED"]["severity"] == "block"
 
 

@@ -366,7 +366,8 @@ def look(directory: Path, known: Known) -> Seen:
     foreign = set(found).difference(known.kept, *known.tried)
     problems += [f"nobody wrote this line: {one[:99]!r}" for one in foreign]
     live, twin = (name.read_bytes() if name.exists() else b"" for name in (ledger.live, ledger.twin))
-    wrong = {code for code, is_so in (("LEDGER_TORN", _tail(live)), ("LEDGER_NAMES", live != twin)) if is_so}
+    apart = live != twin and (ledger.twin.exists() or not ledger.live.exists())
+    wrong = {code for code, is_so in (("LEDGER_TORN", _tail(live)), ("LEDGER_NAMES", apart)) if is_so}
     if not wrong <= codes or (codes and not wrong):
         problems.append(f"findings name {sorted(codes)}, wrong is {sorted(wrong)}")
     torn = [end for end in (_tail(live), _tail(twin)) if end and end not in _rows(known)]
