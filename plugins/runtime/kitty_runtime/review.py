@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def review(
     prompt = str(_hand_out(call, package, rules)) if claim else None
     lane = {"claim": IN_REVIEW, "approve": APPROVED, "reject": IN_PROGRESS}[step]
     who = inert(actor, prose=True)
-    answers = f"kitty review {package.wp_id} --approve, or --reject --reason R"
+    answers = f"kitty review {package.wp_id} --approve{_named(call)}, or --reject --reason R"
     said = {
         "claim": f"{package.wp_id} is in review by {who}.{named}\n  prompt    {prompt}\nThen: {answers}",
         "approve": f"{package.wp_id} is approved{f' at {commit[:10]}' if commit else ' without changes'}.",
@@ -80,6 +81,12 @@ def review(
     }
     payload = {"schema": "kitty.review/1", "wp_id": package.wp_id, "lane": lane, "approved_commit": commit}
     call.show({**payload, "rules": governed, "prompt_file": prompt}, said[step])
+
+
+def _named(call: Invocation) -> str:
+    """What the caller had to say, so that the printed command means the same person and mission."""
+    who = f" --agent {shlex.quote(call.agent)}" if call.agent else ""
+    return who + (f" --mission {call.mission.slug}" if call.selector or call.feature else "")
 
 
 def _hand_out(call: Invocation, package: Package, rules: Rules | None) -> Path:

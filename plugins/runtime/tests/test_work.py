@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
+from kitty_host.state import State
 
 if TYPE_CHECKING:
     from conftest import Road
@@ -182,6 +185,23 @@ def test_the_reviewer_is_not_the_implementer(road: Road) -> None:
     road.planned()
     road.submitted(agent="ada")
     assert "implemented" in road.refuses("TRANSITION_REFUSED", "review", "WP01", "--claim", "--agent", "Ada")
+
+
+def test_what_a_claim_says_to_type_then_is_typed_by_the_one_who_claimed(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where somebody else acts unless it is said, and another mission is open."""
+    road.planned()
+    road.submitted(agent="ada")
+    mission = road.mission
+    road.project.mission("other")
+    monkeypatch.setenv("KITTY_AGENT", "ada")
+    claim = ("review", "WP01", "--claim", "--agent", "grace hopper", "--mission", mission.slug)
+    said = road.project.kitty(*claim).stdout.splitlines()[-1]
+    words = shlex.split(said.removeprefix("Then: ").partition(", or")[0])
+    assert words[0] == "kitty"
+    assert road.project.kitty(*words[1:]).exit_code == 0
+    assert State.load(mission.refresh()).lane("WP01") == "approved"
 
 
 def test_allowing_it_is_recorded(road: Road) -> None:
