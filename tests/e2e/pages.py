@@ -12,14 +12,14 @@ from pathlib import Path
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def blocks(page: str) -> dict[str, str]:
-    """The `sh` blocks of a page, by the heading above them; those below one heading are one."""
+def blocks(page: str, language: str = "sh") -> dict[str, str]:
+    """The blocks of a page in a language, by the heading `##` above them; those below one heading are one."""
     found: dict[str, str] = {}
     heading = ""
     text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
     for part in re.finditer(r"^## ([^\n]+)$|^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         heading = part[1] or heading
-        if part[2] == "sh":
+        if part[2] == language:
             found[heading] = found.get(heading, "") + part[3]
     return found
 
