@@ -114,18 +114,21 @@ class _Landing(NamedTuple):
         shutil.copytree(self.pristine, self.root, symlinks=True)
         git(self.root, "status")
 
-    def command(self, peer: Peer) -> list[str]:
+    def command(self, peer: Peer, *, again: bool = False) -> list[str]:
         # Its gates belong to it: nothing lands that was not accepted.
-        ours: list[str | Path] = ["sh", "-c", f"{KITTY} accept && {KITTY} merge"]
-        theirs = [peer.command, "merge", "--mission", _mission(self.root), "--yes"]
+        ours: list[str | Path] = [KITTY, "merge"] if again else ["sh", "-c", f"{KITTY} accept && {KITTY} merge"]
+        theirs: list[str | Path] = [peer.command, "merge", "--mission", _mission(self.root), "--yes"]
+        if again:
+            said = " ".join(map(str, theirs))
+            theirs = ["sh", "-c", f"{said} || {said} --resume"]
         return [str(part) for part in (ours if self.who == "kitty" else theirs)]
 
     def measured(self, peer: Peer) -> Measured:
         return process(*self.command(peer), where=self.root, environment=peer.environment)
 
-    def run(self, peer: Peer) -> int:
+    def run(self, peer: Peer, *, again: bool = False) -> int:
         quiet = subprocess.DEVNULL
-        command = self.command(peer)
+        command = self.command(peer, again=again)
         environment = {"PATH": "/usr/bin:/bin", **peer.environment}
         return subprocess.run(
             command, cwd=self.root, env=environment, stdout=quiet, stderr=quiet, start_new_session=True
@@ -142,7 +145,7 @@ class _Landing(NamedTuple):
 
     def again(self, peer: Peer) -> tuple[str, str, bool, str]:
         """Run once more: whether it ends well, everything is on the target, and the checkout is clean."""
-        code = self.run(peer)
+        code = self.run(peer, again=True)
         files = git(self.root, "ls-tree", "-r", "--name-only", "work").splitlines()
         landed = sum(name.startswith("lane") for name in files)
         changed = len(git(self.root, "status", "--porcelain", "--untracked-files=no").splitlines())
