@@ -80,7 +80,7 @@ class Kitty(click.Group):
             if close:
                 said = f"No such command {args[0]!r}. Did you mean {' or '.join(map(repr, close))}?"
                 raise click.UsageError(said, ctx) from None
-            error = missing(f"no installed plugin brings a command {args[0]}")
+            error = missing(f"no installed plugin brings a command {args[0]}", args[0])
             if error.details["distributions"]:
                 raise error from None
             raise

@@ -338,11 +338,13 @@ class Plugins:
             self.faults.append(fault)
 
 
-def missing(what: str) -> KittyError:
-    """The refusal `PLUGIN_MISSING`; the host's own metadata says which distributions are not installed."""
+def missing(what: str, role: str = "") -> KittyError:
+    """The refusal `PLUGIN_MISSING`; the host's own metadata says which distributions are not installed, and which fills a role."""
     absent = sorted(set(own_distributions()) - {entry.distribution for entry in find_entries()})
     if absent:
-        hint = f"not installed: {', '.join(absent)}; run: pip install {absent[0]}"
+        named = [name for name in absent if name.endswith(f"-{role}")] or absent
+        wanted = named[0] if len(named) == 1 else "'kitty-host[all]'"
+        hint = f"not installed: {', '.join(absent)}; run: pip install {wanted}"
     elif ALLOW_LIST in os.environ:
         hint = f"{ALLOW_LIST}={os.environ[ALLOW_LIST]} leaves plugins out: unset it, or name the one that brings it"
     else:

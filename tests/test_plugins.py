@@ -363,6 +363,11 @@ def test_an_unknown_command_names_the_distributions_that_are_not_there(
     assert (result.exit_code, result.code) == (1, "PLUGIN_MISSING")
     assert result.json["details"]["distributions"] == ["kitty-absent"]
     assert "pip install kitty-absent" in result.json["hint"]
+    monkeypatch.setattr("kitty_host.plugins.own_distributions", lambda: frozenset({"kitty-absent", "kitty-other"}))
+    assert "run: pip install 'kitty-host[all]'" in missing_command(project).json["hint"]
+    assert "run: pip install kitty-other" in project.kitty("other", "--json").json["hint"], (
+        "it bears the command's name"
+    )
 
 
 def test_a_plugin_sees_the_children_of_a_command(install: Install, project: Project) -> None:

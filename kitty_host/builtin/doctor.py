@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kitty_host.api import Finding, KittyError
+from kitty_host.builtin.plugin_health import unfilled
 from kitty_host.command import Invocation, command
 from kitty_host.inert import inert
 from kitty_host.mission import mission_directories, read_mission
@@ -23,13 +24,16 @@ def doctor(call: Invocation) -> None:
         for fault in call.plugins.faults
     ]
     findings += [finding for answer in answers if isinstance(answer, list) for finding in answer]
+    ok = not findings
+    findings += unfilled()  # which is nobody's fault
     lines = [
         f"{finding.severity:5}  {finding.code}: {_placed(finding)}{finding.message}\n       {finding.hint}"
         for finding in findings
     ]
+    lines += ["Everything looks healthy."] if ok else []
     call.show(
-        {"schema": "kitty.doctor/1", "ok": not findings, "findings": [finding._asdict() for finding in findings]},
-        "\n".join(lines) or "Everything looks healthy.",
+        {"schema": "kitty.doctor/1", "ok": ok, "findings": [finding._asdict() for finding in findings]},
+        "\n".join(lines),
     )
 
 

@@ -20,14 +20,25 @@ def findings(project: Project) -> dict[str, Any]:
     result = project.kitty("doctor", "--json")
     assert result.exit_code == 0, result
     assert project.snapshot() == before
-    assert result.json["ok"] == (not result.json["findings"])
     assert all(finding["message"] and finding["hint"] for finding in result.json["findings"])
-    return {finding["code"]: finding for finding in result.json["findings"]}
+    faults = [finding for finding in result.json["findings"] if finding["code"] != "PLUGIN_UNFILLED"]
+    assert result.json["ok"] == (not faults)
+    return {finding["code"]: finding for finding in faults}
 
 
 def test_a_healthy_repository_has_no_finding(project: Project) -> None:
     project.mission(packages=[{"work_package_id": "WP01"}])
     assert findings(project) == {}
+    assert "healthy" in project.kitty("doctor").stdout
+
+
+def test_what_is_not_installed_is_named_and_no_fault(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kitty_host.builtin.plugin_health.roles", lambda: {"better": "kitty-better"})
+    told = project.kitty("doctor", "--json").json
+    assert told["ok"] is True
+    assert [(one["code"], one["hint"]) for one in told["findings"]] == [
+        ("PLUGIN_UNFILLED", "run: pip install kitty-better")
+    ]
     assert "healthy" in project.kitty("doctor").stdout
 
 
