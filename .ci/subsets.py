@@ -88,18 +88,18 @@ def main(work: Path, *names: str) -> None:
         install(place, wheels, plugins, extras=True)
         packages = ["kitty_host", *(f"kitty_{one}" for one in plugins)]
         run(place / "bin" / "python", "-P", "-c", IMPORT_ALL, *packages)
-        if name == "all":
-            run(place / "bin" / "kitty", "demo", environment={"TMPDIR": str(work)})
-            for example in sorted(Path("docs/examples").iterdir()):
-                install(place, wheels, plugins, str(example), "pytest")
-                print(run(place / "bin" / "pytest", "-p", "no:cacheprovider", "-o", "addopts=", example), flush=True)
-                look(place, plugins, example.name.removeprefix("kitty-"))
         if name in TESTS:
             install(place, wheels, plugins, "--group", "dev", extras=True)
             print(
                 run(place / "bin" / "pytest", "-p", "no:cacheprovider", *TESTS[name], environment=covered(work)),
                 flush=True,
             )
+        if name == "all":
+            run(place / "bin" / "kitty", "demo", environment={"TMPDIR": str(work)})
+            for example in sorted(Path("docs/examples").iterdir()):
+                install(place, wheels, plugins, str(example), "pytest")
+                print(run(place / "bin" / "pytest", "-p", "no:cacheprovider", "-o", "addopts=", example), flush=True)
+                look(place, plugins, example.name.removeprefix("kitty-"))
 
 
 if __name__ == "__main__":
