@@ -79,6 +79,11 @@ class Invocation:
         return select_mission(self.repo, self.feature if self.selector is None else self.selector, mission_is_open)
 
     @property
+    def which(self) -> str:
+        """` --mission SLUG` for a command that is printed, where the caller had to name the mission; else nothing."""
+        return f" --mission {self.mission.slug}" if self.selector or self.feature else ""
+
+    @property
     def missions(self) -> list[Mission]:
         """Every mission of the repository that can be read."""
         return self._read[0]

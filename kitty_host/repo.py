@@ -6,6 +6,7 @@ the canonical checkout, wherever the command was started.
 
 from __future__ import annotations
 
+import os
 import shlex
 from functools import cached_property
 from pathlib import Path
@@ -36,9 +37,8 @@ class Repo:
         try:
             directory = directory.absolute()
         except FileNotFoundError as error:
-            raise KittyError(
-                "WORKSPACE_ROOT_NOT_FOUND", "the current directory no longer exists", "go to one that does"
-            ) from error
+            message = "the current directory no longer exists"
+            raise KittyError("WORKSPACE_ROOT_NOT_FOUND", message, f"run: cd {_what_is_left()}") from error
         git = Git(directory)
         try:
             # In a bare repository without a worktree the last question fails, after the first two were answered.
@@ -211,3 +211,11 @@ def _not_a_repository(directory: Path, stderr: str) -> KittyError:
         directory=str(directory),
         reason="not_a_git_repository",
     )
+
+
+def _what_is_left() -> str:
+    """Where to go from a directory that is gone: as near to it as there is one, and from among the worktrees to their repository."""
+    there = Path(os.environ.get("PWD") or Path.home())
+    while not there.is_dir():
+        there = there.parent
+    return shlex.quote(str(there.parent if there.name == ".worktrees" else there))

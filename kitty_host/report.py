@@ -49,6 +49,11 @@ def note(text: str) -> None:
     click.echo(_visible(text), err=True)
 
 
+def warn(code: str, message: str, hint: str = "") -> None:
+    """What stops nothing and should be known, on standard error."""
+    note(f"warning: {code}: {message}" + f"\n  {hint}" * bool(hint))
+
+
 def shown(error: KittyError) -> dict[str, Any]:
     """An error among other things that are shown."""
     return {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details}

@@ -19,9 +19,11 @@ pytestmark = pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("words", [("ledger",), ("plugins", "new"), ("ledger", "show")])
 def test_a_command_is_explained_as_it_explains_itself(project: Project, words: tuple[str, ...]) -> None:
     told = project.kitty("help", *words, "--json").json["text"]
-    if words == ("ledger",):  # the command goes before the page of the same name
-        assert told.startswith("Usage: kitty ledger ")
+    told, _, page = told.partition("\n\nThere is a page about it: kitty help ")
     assert told.strip() == project.kitty(*words, "--help").stdout.strip()
+    if words == ("ledger",):  # the command goes before the page of the same name
+        assert page == "ledger.md"
+        assert project.kitty("help", page).stdout.startswith("# The ledger")
 
 
 def test_a_page_is_shown_as_it_is_written(project: Project) -> None:

@@ -36,7 +36,7 @@ def help_(call: Invocation, topic: tuple[str, ...], everything: bool) -> None:
     if everything:
         text = _reference(root)
     elif topic:
-        text = _of_command(root, topic) or _page(topic) or _code(topic)
+        text = _command_and_page(root, topic) or _page(topic) or _code(topic)
         if text is None:
             raise _unknown(root, topic)
     else:
@@ -112,8 +112,15 @@ def _of_command(root: click.Context, words: tuple[str, ...], width: int | None =
     return context.get_help()
 
 
+def _command_and_page(root: click.Context, words: tuple[str, ...]) -> str | None:
+    """What a command says of itself; of a page with the same name, how to see that."""
+    text = _of_command(root, words)
+    name = "-".join(words)
+    return f"{text}\n\nThere is a page about it: kitty help {name}.md" if text and name in _files() else text
+
+
 def _page(words: tuple[str, ...]) -> str | None:
-    path = _files().get("-".join(words).lower())
+    path = _files().get("-".join(words).lower().removesuffix(".md"))
     return path.read_text(encoding="utf-8") if path else None
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -71,9 +74,14 @@ def new(call: Invocation, name: str, directory: str | None) -> None:
     payload = {"name": name, "distribution": f"kitty-{name}", "path": str(place), "files": written}
     call.show(
         {"schema": "kitty.plugins.new/1", **payload},
-        f"kitty-{name} is in {place}. Try it there:\n"
-        f"  python -m pip install --editable . pytest\n  python -m pytest\n  kitty plugins doctor\n  kitty {name}",
+        f"kitty-{name} is in {place}. Try it:\n  cd {shlex.quote(str(place))}\n  {_installer()} --editable . pytest\n"
+        f"  python -m pytest\n  kitty plugins doctor\n  kitty {name}",
     )
+
+
+def _installer() -> str:
+    """What installs into the environment that kitty is in; one that `uv` made has no pip."""
+    return "python -m pip install" if find_spec("pip") else f"uv pip install --python {shlex.quote(sys.executable)}"
 
 
 def rows(plugins: Plugins) -> list[dict[str, Any]]:

@@ -108,6 +108,20 @@ def test_a_target_that_moves_while_it_lands(approved: Walk) -> None:
     assert "theirs" in approved.project.git("log", "--format=%s", "main").splitlines()
 
 
+def test_whoever_stands_in_a_worktree_that_goes_is_told_where_to_go(approved: Walk) -> None:
+    approved.kitty("accept", "--agent", "grace")
+    root = approved.project.root
+    [lane, *_] = sorted((root / ".worktrees").iterdir())
+    command = f"cd {lane} && kitty merge && ! kitty status"
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env={**os.environ, "PATH": path})
+    assert done.returncode == 0, done
+    assert f"The worktree that you stood in is gone: cd {root}\n" in done.stderr
+    assert f"WORKSPACE_ROOT_NOT_FOUND: the current directory no longer exists\n  run: cd {root}\n" in done.stderr
+    again = approved.project.kitty("accept", "--mission", approved.mission, "--json")
+    assert (again.exit_code, again.code) == (1, "ALREADY_LANDED")
+
+
 def test_a_mission_that_has_to_be_named(approved: Walk) -> None:
     approved.kitty("accept", "--agent", "grace")
     done = approved.project.kitty("merge", "--json")

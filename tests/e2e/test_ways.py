@@ -118,3 +118,20 @@ def test_moving_leads_where_there_is_a_way_and_anywhere_by_force(source: str, at
 def test_a_command_of_the_road_leads_where_the_road_does(source: str, attempt: Try) -> None:
     for command, ways in COMMANDS.items():
         assert attempt(source, *command) == ways.get(source, "refused"), command
+
+
+# What is printed can be typed where there are two missions
+
+
+def test_with_two_open_missions_what_is_printed_names_the_one_and_status_shows_both(project: Project) -> None:
+    first = project.kitty("mission", "create", "one", "--json").json["slug"]
+    assert project.kitty("status", "--json").json["missions"][0]["slug"] == first
+    said = project.kitty("mission", "create", "two").stdout
+    [second] = [path.name for path in (project.root / "kitty-specs").iterdir() if path.name.startswith("two")]
+    assert f"Next: kitty specify --mission {second}\n" in said
+    assert f"kitty specify --mission {second}" in project.kitty("specify", "--mission", "two").stdout
+    assert {row["slug"] for row in project.kitty("status", "--json").json["missions"]} == {first, second}
+    shown = project.kitty("status").stdout
+    assert first in shown
+    assert second in shown
+    assert project.kitty("next", "--json").code == "MISSION_REQUIRED", "only one can be worked on"

@@ -14,7 +14,7 @@ from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
 from kitty_host.inert import CUT, inert, pattern, visible
 from kitty_host.ledger.emit import emit
-from kitty_host.ledger.event import ACCEPTED, Row
+from kitty_host.ledger.event import ACCEPTED, LANDED, UNDONE, Row
 from kitty_host.mission import Mission
 from kitty_host.records import Candidate, Gate
 from kitty_host.report import counted, note
@@ -37,6 +37,10 @@ def accept(call: Invocation, files: tuple[str, ...]) -> None:
     mission = call.mission
     suites = settings(call.repo).gates
     state = call.state()
+    last = state.last_other(LANDED, UNDONE)
+    if last is not None and last.kind == LANDED and not state.is_open:
+        message = f"{mission.slug} has landed: there is nothing to accept"
+        raise KittyError("ALREADY_LANDED", message, f"look at it: kitty merge --receipt --mission {mission.slug}")
     granted = [read(call.directory / name, actor, state) for name in files]
     candidate: Candidate = call.plugins.required("kitty_candidate", mission=mission)
     gates = run_gates(call.plugins, candidate, suites, [*granted, *in_force(state)])

@@ -10,7 +10,7 @@ from kitty_host.briefs import stored_brief
 from kitty_host.command import Invocation, command
 from kitty_host.inert import inert
 from kitty_host.records import Brief, Source
-from kitty_host.report import counted, note
+from kitty_host.report import counted, warn
 from kitty_intake.brief import BRIEF, SIDECAR, envelope, require_room, store
 from kitty_intake.checks import CHECKS
 from kitty_intake.source import (
@@ -97,7 +97,7 @@ def _check(call: Invocation, plan: Brief) -> list[Finding]:
         if one.severity == "block":
             raise KittyError(one.code, one.message, one.hint, findings=[other._asdict() for other in findings])
     for one in findings:
-        note(f"{one.code}: {one.message}" + f"\n  {one.hint}" * bool(one.hint))
+        warn(one.code, one.message, one.hint)
     return findings
 
 

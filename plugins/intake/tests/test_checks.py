@@ -269,7 +269,7 @@ def test_findings_are_told_with_how_to_mend_them_and_refuse_nothing(project: Pro
     assert result.exit_code == 0
     assert [one["code"] for one in result.json["findings"]] == ["INTAKE_HIDDEN_COMMENT"]
     first, second = result.stderr.splitlines()
-    assert first == "INTAKE_HIDDEN_COMMENT: line 3 has a comment: hidden words"
+    assert first == "warning: INTAKE_HIDDEN_COMMENT: line 3 has a comment: hidden words"
     assert second.strip() == result.json["findings"][0]["hint"]
 
 

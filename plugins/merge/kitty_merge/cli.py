@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Any, Literal
 
 import click
@@ -9,14 +11,14 @@ from attrs import evolve, frozen
 
 from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
-from kitty_host.inert import inert
+from kitty_host.inert import visible
 from kitty_host.lanes import require_lanes
 from kitty_host.ledger.emit import announce
 from kitty_host.ledger.event import LANDED, UNDONE
 from kitty_host.ledger.machine import SETTLED
 from kitty_host.mission import Mission
 from kitty_host.records import Acceptance, Candidate, Lane
-from kitty_host.report import counted, note
+from kitty_host.report import counted, note, warn
 from kitty_host.state import State
 from kitty_merge import settlement
 from kitty_merge.candidate import SQUASH, squashed
@@ -170,7 +172,7 @@ def _checked(call: Invocation, asked: Intent) -> Candidate:
     for finding in call.plugins.findings("kitty_merge_check", candidate=candidate):
         if finding.severity == "block":
             raise KittyError(finding.code, finding.message, finding.hint)
-        note(f"{finding.code}: {finding.message}")
+        warn(finding.code, finding.message, finding.hint)
     # Only now: what a check objects to no gate would accept.
     candidate = _accepted(call, candidate)
     return squashed(candidate) if asked.strategy == SQUASH else candidate
@@ -223,9 +225,18 @@ def _afterwards(call: Invocation, asked: Intent) -> None:
     settlement.forget_settlements(mission)
     if not asked.keep_worktrees:
         remove_worktrees(mission)
+        _say_where_to_go(mission)
     if asked.push:
         push_landing(mission)
     Intent.drop(mission)
+
+
+def _say_where_to_go(mission: Mission) -> None:
+    """To whoever stood in a worktree that is gone."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        note(f"The worktree that you stood in is gone: cd {shlex.quote(str(mission.repo.root))}")
 
 
 def _ask_the_remote(call: Invocation, state: State) -> None:
@@ -358,7 +369,7 @@ def _print_receipt(call: Invocation, receipt: dict[str, Any], *, proved: bool = 
     for lane in receipt["lanes"]:
         counts = f"{counted(len(lane['commits']), 'commit')}, {counted(len(lane['paths']), 'path')}"
         lines.append(f"  {lane['lane_id']:14} {', '.join(lane['wp_ids']):22} {counts}")
-        lines += [f"    {inert(path['path'], prose=True)}: {path['how']}" for path in lane["paths"] if proved]
+        lines += [f"    {visible(path['path'])}: {path['how']}" for path in lane["paths"] if proved]
     lines.append(f"  gates: {', '.join(receipt['gates']) or 'none ran'}")
     lines += ["  proved: each commit and each path of it is in Git as it is told here"] if proved else []
     call.show(

@@ -130,7 +130,7 @@ def _finish(call: Invocation, step: Step, begun: bool, lacks: list[str], files: 
     shown = [told(branches)] if told(branches) else []
     if lacks:
         first = f"{'Made' if begun else 'Not complete:'} {payload['artifact']}"
-        call.show(payload, "\n".join([first, *lacks, *shown, f"Then: kitty {command_of(step)}"]))
+        call.show(payload, "\n".join([first, *lacks, *shown, f"Write it, then: kitty {command_of(step)}{call.which}"]))
         if not begun:
             click.get_current_context().exit(1)
     else:

@@ -16,7 +16,7 @@ from kitty_host.ledger.machine import CANCELED, GENESIS, PLANNED
 from kitty_host.mission import META, Mission
 from kitty_host.packages import Package
 from kitty_host.records import Lanes
-from kitty_host.report import counted, note
+from kitty_host.report import counted, warn
 from kitty_host.state import State
 from kitty_runtime.branches import contract, told
 from kitty_runtime.commits import commit_files
@@ -43,7 +43,7 @@ def finalize(call: Invocation, check: bool) -> None:
     if not check:
         _write(call, mission, lanes)
     for finding in findings:
-        note(f"{finding.code}: {finding.message}" + f"\n  {finding.hint}" * bool(finding.hint))
+        warn(finding.code, finding.message, finding.hint)
     rows = [{"lane_id": lane.lane_id, "wp_ids": lane.wp_ids, "depends_on": lane.depends_on} for lane in lanes.lanes]
     branches = contract(mission)
     text = [f"{lane.lane_id:14} {', '.join(lane.wp_ids)}{_after(lane.depends_on)}" for lane in lanes.lanes]
@@ -58,7 +58,11 @@ def finalize(call: Invocation, check: bool) -> None:
             **branches,
         },
         "\n".join(
-            [*text, *filter(None, [told(branches)]), "Checked; nothing was changed." if check else "Next: kitty next"]
+            [
+                *text,
+                *filter(None, [told(branches)]),
+                "Checked; nothing was changed." if check else f"Next: kitty next{call.which}",
+            ]
         ),
     )
 

@@ -18,7 +18,7 @@ from kitty_host.governance import given, told
 from kitty_host.inert import inert
 from kitty_host.ledger.emit import emit, foreseen
 from kitty_host.ledger.event import Row, annotation
-from kitty_host.ledger.machine import BLOCKED, CLAIMED, IN_PROGRESS, PLANNED
+from kitty_host.ledger.machine import BLOCKED, CLAIMED, GENESIS, IN_PROGRESS, PLANNED
 from kitty_host.packages import Package
 from kitty_host.records import Rules, Workspace
 from kitty_host.state import State, dependencies_missing
@@ -65,7 +65,7 @@ def implement(call: Invocation, wp: str, branch_strategy: str | None) -> None:
         f"  on        {workspace.branch}{named}",
         f"  prompt    {prompt}",
         *(f"  {note}" for note in workspace.notes),
-        f"Then: {'commit, and ' if where else ''}kitty submit {package.wp_id}",
+        f"Then: {'commit, and ' if where else ''}kitty submit {package.wp_id}{call.which}",
     ]
     call.show(payload, "\n".join(lines))
 
@@ -127,7 +127,7 @@ def claim(state: State, package: Package, actor: str, rules: Mapping[str, Any]) 
         )
     if lane not in (PLANNED, BLOCKED):
         raise refuse(
-            f"{package.wp_id} is {lane}",
+            f"{package.wp_id} has no lane yet" if lane == GENESIS else f"{package.wp_id} is {lane}",
             f"run: {way_on(lane, package.wp_id)}",
         )
     for finding in dependencies_missing(state, package):

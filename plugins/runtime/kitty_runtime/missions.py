@@ -113,7 +113,9 @@ def create(
         told += _told(planned)
         payload |= {"packages": list(planned.wp_ids.values()), "settled": planned.settled}
         payload |= {"unknown": planned.unknown, "everything": planned.shared}
-    call.show(payload, "\n".join([*told, f"Next: kitty {command_of(chosen.steps[0])}"]))
+    others = any(mission_is_open(mission) for mission in call.missions if mission.slug != name)
+    which = f" --mission {name}" if others else ""
+    call.show(payload, "\n".join([*told, f"Next: kitty {command_of(chosen.steps[0])}{which}"]))
 
 
 def _told(planned: Planned) -> list[str]:

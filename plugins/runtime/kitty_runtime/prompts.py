@@ -16,7 +16,7 @@ from kitty_host.command import Invocation
 from kitty_host.files import atomic_write
 from kitty_host.inert import fenced, inert, pattern
 from kitty_host.ledger.event import Transition, actor_name
-from kitty_host.ledger.machine import IN_PROGRESS, IN_REVIEW
+from kitty_host.ledger.machine import APPROVED, DONE, IN_PROGRESS, IN_REVIEW
 from kitty_host.mission import Mission
 from kitty_host.packages import Package, description
 from kitty_host.records import Step
@@ -153,9 +153,10 @@ def _said(state: State, package: Package) -> Iterator[str]:
     if known is None:
         return
     back: Transition | None = known.entered.get(IN_PROGRESS)
-    if back is not None and back.from_lane == IN_REVIEW and back.row.get("reason"):
-        who = inert(actor_name(back.actor), prose=True)
-        yield f"It was rejected by {who}, who said:\n\n{_fence(str(back.row['reason']).encode(errors='replace'))}"
+    ways = {IN_REVIEW: "rejected", APPROVED: "taken up again", DONE: "taken up again"}
+    if back is not None and back.from_lane in ways and back.row.get("reason"):
+        who, reason = inert(actor_name(back.actor), prose=True), str(back.row["reason"]).encode(errors="replace")
+        yield f"It was {ways[back.from_lane]} by {who}, who said:\n\n{_fence(reason)}"
     notes = known.slots.get("notes") or []
     if notes:
         yield "\n".join(["Notes:", "", *(f"- {inert(str(note), prose=True)}" for note in notes[-20:])])

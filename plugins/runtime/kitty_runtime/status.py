@@ -11,7 +11,7 @@ from kitty_host.api import KittyError
 from kitty_host.command import Invocation, command
 from kitty_host.mission import Mission, read_missions
 from kitty_host.report import note, shown
-from kitty_host.state import State
+from kitty_host.state import State, mission_is_open
 from kitty_runtime.overview import foresee, overview
 from kitty_runtime.workspaces import missing_workspaces
 
@@ -20,7 +20,7 @@ from kitty_runtime.workspaces import missing_workspaces
 @click.option("--all", "everything", is_flag=True, help="Every mission, open or not.")
 @click.option("--watch", is_flag=True, help="Redraw it whenever something changes, until Ctrl-C.")
 def status(call: Invocation, everything: bool, watch: bool) -> None:
-    """Show how far missions have come."""
+    """Show how far missions have come: the one that is meant, or all that are open."""
     if watch and (call.json or not sys.stdout.isatty()):
         raise click.UsageError("--watch is for people: it needs a terminal", click.get_current_context())
     # Nothing there yet is an answer, unless a branch switch took the missions away.
@@ -29,7 +29,7 @@ def status(call: Invocation, everything: bool, watch: bool) -> None:
     if everything:
         rows, damaged = _every_row(call, call.missions, call.damaged)
     else:
-        rows, damaged = _rows(call, [call.mission], with_forecast=True), []
+        rows, damaged = _rows(call, _meant(call), with_forecast=True), []
     for error in damaged:
         note(f"{error}\n  {error.hint}")
     if call.json:
@@ -44,11 +44,22 @@ def status(call: Invocation, everything: bool, watch: bool) -> None:
             lambda: (
                 _every_row(call, *read_missions(call.repo))[0]
                 if everything
-                else _rows(call, [call.mission.refresh()], with_forecast=True)
+                else _rows(call, [mission.refresh() for mission in _meant(call)], with_forecast=True)
             ),
         )
     else:
         terminal.show(rows)
+
+
+def _meant(call: Invocation) -> list[Mission]:
+    """The mission that is named or stood in, or that is open; all that are open where they are several."""
+    try:
+        return [call.mission]
+    except KittyError as error:
+        several = [mission for mission in call.missions if mission_is_open(mission)]
+        if error.code != "MISSION_REQUIRED" or not several:
+            raise
+        return several
 
 
 def _every_row(

@@ -8,7 +8,7 @@ from kitty_host.command import Invocation, command
 from kitty_host.inert import inert
 from kitty_host.ledger.machine import FOR_REVIEW, IN_PROGRESS
 from kitty_host.records import Submission
-from kitty_host.report import counted, note
+from kitty_host.report import counted, warn
 from kitty_runtime.packages import checkpoint, implementer, move, refuse, same, way_on
 
 
@@ -38,7 +38,7 @@ def submit(call: Invocation, wp: str, no_changes: str | None) -> None:
     if not shown.commits and not no_changes:
         raise refuse(f"{package.wp_id} has no commits to review", "commit the work, or give --no-changes REASON")
     for finding in shown.findings:
-        note(f"{finding.code}: {finding.message}; {finding.hint}")
+        warn(finding.code, finding.message, finding.hint)
     evidence = {"head": shown.head, "commits": len(shown.commits)}
     if not shown.commits:
         evidence["no_changes"] = no_changes
@@ -55,5 +55,5 @@ def submit(call: Invocation, wp: str, no_changes: str | None) -> None:
             "paths": list(shown.paths),
             "findings": [finding._asdict() for finding in shown.findings],
         },
-        f"{package.wp_id} waits for review: {counts}.\nThen somebody else: kitty review {package.wp_id} --claim",
+        f"{package.wp_id} waits for review: {counts}.\nThen somebody else: kitty review {package.wp_id} --claim{call.which}",
     )

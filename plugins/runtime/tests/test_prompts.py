@@ -61,6 +61,16 @@ def test_a_rejection_reaches_whoever_works_on(planned: Road) -> None:
     assert reason in text
 
 
+def test_the_reason_of_a_reopening_reaches_whoever_works_on(planned: Road) -> None:
+    planned.submitted("WP01")
+    planned("review", "WP01", "--claim", "--agent", "grace")
+    planned("review", "WP01", "--approve", "--agent", "grace")
+    planned("reopen", "WP01", "--reason", "too rude", "--agent", "grace")
+    text = Path(planned("implement", "WP01", "--agent", "ada")["prompt_file"]).read_text()
+    assert "It was taken up again by grace, who said:" in text
+    assert "too rude" in text
+
+
 def test_who_reviews_is_given_the_commits(planned: Road) -> None:
     described(planned, "# Build the box\n")
     commit = planned.submitted("WP01")
