@@ -67,6 +67,27 @@ def test_a_conflict_is_seen_settled_and_landed(walk: Walk) -> None:
     assert foretold(walk) is None
 
 
+def test_whoever_asks_what_is_next_hears_of_the_conflict_before_the_gates_do(walk: Walk) -> None:
+    places = at_work(walk)
+    for wp_id, agent in (("WP01", "ada"), ("WP02", "bob")):
+        walk.project.commit("wp01.txt", f"{wp_id}\n", where=places[wp_id])
+        walk.kitty("submit", wp_id, "--agent", agent)
+        walk.review(wp_id)
+    said = walk.kitty("next", "--agent", "ada").json
+    assert said["action"] == "accept"
+    assert said["notes"].startswith("lane-b conflicts with lane-a in wp01.txt: settle it where it lands: kitty merge")
+    assert walk.project.kitty("merge", "--json").code == "MERGE_CONFLICT"
+    [place] = (walk.project.root / ".worktrees").glob("*-conflict")
+    (place / "wp01.txt").write_text("both\n")
+    walk.project.git("add", "wp01.txt", where=place)
+    walk.project.git("commit", "--quiet", "--no-edit", where=place)
+    assert walk.project.kitty("merge", "--resume", "--json").code == "MERGE_NOT_ACCEPTED"
+    assert walk.kitty("next", "--agent", "ada").json["notes"] is None
+    walk.kitty("accept")
+    walk.kitty("merge")
+    assert (walk.project.root / "wp01.txt").read_text() == "both\n"
+
+
 def test_a_path_is_handed_over_as_the_hint_says(walk: Walk) -> None:
     places = at_work(walk)
     walk.project.commit("wp02.txt", "one\n", where=places["WP01"])

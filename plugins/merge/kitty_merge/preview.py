@@ -147,7 +147,11 @@ def forecast(mission: Mission, heads: Heads) -> Forecast | None:
         if error.code != "GIT_TOO_OLD":
             raise
         return Forecast(None, reason=f"{error.message}: {error.hint}")
-    return Forecast(told.lane is None, tuple(conflicts(state, told))) if told.lanes else None
+    # What somebody settled stands in nobody's way, unless the chain has moved since: then it is asked for again.
+    settled = {joining.rpartition("-")[2] for joining in heads.settled}
+    over = {lane.lane_id for lane in told.lanes if heads.branches[lane.branch] in settled}
+    found = tuple(one for one in conflicts(state, told) if one["lane"] not in over)
+    return Forecast(told.lane is None or not found, found) if told.lanes else None
 
 
 # Finding out

@@ -15,7 +15,7 @@ from kitty_host.records import Decision, Step
 from kitty_host.state import State
 from kitty_runtime.decide import open_step, run_id, step_of, unmet
 from kitty_runtime.discovery import mission_type
-from kitty_runtime.types import IMPLEMENT, NOT_STARTED, REVIEW
+from kitty_runtime.types import ACCEPT, IMPLEMENT, MERGE, NOT_STARTED, REVIEW
 
 DAMAGE = frozenset(
     (
@@ -39,7 +39,7 @@ def next_(call: Invocation, result: str | None) -> None:
         state = _state(call)
         decision = _ask(call, state) if result is None else _advance(call, result)
         step = state.type.named(decision.preview_step or decision.mission_state) if state.type else None
-        decision = _noticed(call, state, _placed(call, decision, step))
+        decision = _noticed(call, state, _foretold(call, state, _placed(call, decision, step), step))
     except KittyError as error:
         if error.code not in DAMAGE:
             raise
@@ -174,6 +174,24 @@ def _placed(call: Invocation, decision: Decision, step: Step | None) -> Decision
         return decision._replace(notes="; ".join(filter(None, [decision.notes, note])))
     workspace = call.plugins.first("kitty_find_workspace", package=package, mission=call.mission)
     return decision._replace(workspace_path=str(workspace.path) if workspace and workspace.path else None)
+
+
+def _foretold(call: Invocation, state: State, decision: Decision, step: Step | None) -> Decision:
+    """A decision to land what will conflict says where, and the ways out: no gate accepts it before."""
+    if decision.kind not in ("step", "query") or step is None or step.action not in (ACCEPT, MERGE):
+        return decision
+    from kitty_runtime.overview import foresee
+
+    foresee(call.plugins, state)
+    if state.forecast is None or not state.forecast.conflicts:
+        return decision
+    one = state.forecast.conflicts[0]
+    where = ", ".join(inert(path) for path in one["paths"])
+    note = (
+        f"{one['lane']} conflicts with {' and '.join(one['others'])} in {where}: settle it where it lands: kitty merge"
+        f"{call.which}; or {one['hint']}"
+    )
+    return decision._replace(notes="; ".join(filter(None, [decision.notes, note])))
 
 
 def _noticed(call: Invocation, state: State, decision: Decision) -> Decision:

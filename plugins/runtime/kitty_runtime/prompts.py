@@ -107,7 +107,7 @@ def prompt(
 
 def way(call: Invocation, step: Step, package: Package | None, agent: str = "") -> str:
     """The commands of a step, as they can be typed; the mission is named where the caller had to name it."""
-    named = f" --mission {call.mission.slug}" if call.selector or call.feature else ""
+    named = call.which
     who = f" --agent {shlex.quote(agent or call.actor())}"
     wp = package.wp_id if package else "WP"
     if step.action == WRITE:

@@ -86,7 +86,7 @@ def review(
 def _named(call: Invocation) -> str:
     """What the caller had to say, so that the printed command means the same person and mission."""
     who = f" --agent {shlex.quote(call.agent)}" if call.agent else ""
-    return who + (f" --mission {call.mission.slug}" if call.selector or call.feature else "")
+    return who + call.which
 
 
 def _hand_out(call: Invocation, package: Package, rules: Rules | None) -> Path:
