@@ -54,7 +54,7 @@ def plan(packages: tuple[Package, ...], mission: Mission) -> Lanes:
     ]
     known = read_lanes(mission)
     return Lanes(
-        tuple(sorted(lanes, key=lambda lane: (lane.group, len(lane.lane_id), lane.lane_id))),
+        tuple(sorted(lanes, key=lambda lane: lane.group)),
         tuple(planning),
         tuple(groups.reasons),
         known.planning_commit if known else "",
@@ -140,10 +140,10 @@ def _join_chains(groups: _Groups, code: list[Package]) -> None:
     followed: set[str] = set()
     names = {package.wp_id for package in code}
     for package in code:
-        needed = [need for need in package.dependencies if need in names]
-        if len(package.dependencies) == 1 == len(needed) and needed[0] not in followed:
-            followed.add(needed[0])
-            groups.join(needed[0], package.wp_id, "dependency", f"{package.wp_id} follows {needed[0]}")
+        match package.dependencies:
+            case (need,) if need in names and need not in followed:
+                followed.add(need)
+                groups.join(need, package.wp_id, "dependency", f"{package.wp_id} follows {need}")
 
 
 def _join_cycles(groups: _Groups, code: list[Package]) -> None:
@@ -152,7 +152,7 @@ def _join_cycles(groups: _Groups, code: list[Package]) -> None:
         edges: dict[str, set[str]] = {groups.leader(package.wp_id): set() for package in code}
         for package in code:
             own = groups.leader(package.wp_id)
-            edges[own] |= {groups.leader(need) for need in package.dependencies if need in groups._parent} - {own}
+            edges[own] |= {groups.leader(need) for need in package.dependencies if need in groups._parent}
         reach = {name: _reachable(name, edges) for name in edges}
         found = next(((a, b) for a in sorted(edges) for b in sorted(reach[a]) if a != b and a in reach[b]), None)
         if found is None:
@@ -179,5 +179,5 @@ def _depths(needs: Mapping[str, list[str]]) -> dict[str, int]:
                 depths[name] = max((depths[one] + 1 for one in wanted), default=0)
         if len(depths) == before:
             # Only lane-planning can still be part of a cycle: its work packages are in no worktree, so it may come at any depth.
-            depths.update({name: 0 for name in needs if name not in depths})
+            depths[PLANNING] = 0
     return depths

@@ -65,12 +65,75 @@ def test_overlapping_paths_share_a_lane(mission: Mission) -> None:
     assert lanes.collapses[0]["rule"] == "write_scope_overlap"
 
 
+def test_why_work_shares_a_lane_is_told(mission: Mission) -> None:
+    packages = (
+        wp(1, owns=("src/**",)),
+        wp(2, owns=("src/a",)),
+        wp(3, 2),
+        wp(4, owns=("same",)),
+        wp(5, owns=("same",)),
+    )
+    assert list(plan(packages, mission).collapses) == [
+        {"wp_a": "WP01", "wp_b": "WP02", "rule": "write_scope_overlap", "evidence": "src/** and src/a"},
+        {"wp_a": "WP04", "wp_b": "WP05", "rule": "write_scope_overlap", "evidence": "same"},
+        {"wp_a": "WP02", "wp_b": "WP03", "rule": "dependency", "evidence": "WP03 follows WP02"},
+    ]
+
+
+def test_a_lane_is_one_deeper_than_the_deepest_that_it_waits_for(mission: Mission) -> None:
+    lanes = plan((wp(1), wp(2, 1), wp(3, 1), wp(4, 2, 3), wp(5)), mission)
+    assert [(lane.lane_id, lane.depends_on, lane.group) for lane in lanes.lanes] == [
+        ("lane-a", (), 0),
+        ("lane-d", (), 0),
+        ("lane-b", ("lane-a",), 1),
+        ("lane-c", ("lane-a", "lane-b"), 2),
+    ]
+
+
+def test_lanes_that_wait_for_a_planning_artefact_that_waits_for_them_are_deeper_than_what_they_wait_for(
+    mission: Mission,
+) -> None:
+    # 5 and 3 share a path, 2 is an artefact between them: their lane and lane-planning wait for each other, as no two of code do.
+    packages = (wp(1, 4, 5), wp(2, 5, planning=True), wp(3, 2, owns=("x",)), wp(4), wp(5, owns=("x",)))
+    lanes = plan(packages, mission)
+    assert [(lane.lane_id, lane.depends_on, lane.group) for lane in lanes.lanes] == [
+        ("lane-c", (), 0),
+        ("lane-planning", ("lane-b",), 0),
+        ("lane-b", ("lane-planning",), 1),
+        ("lane-a", ("lane-b", "lane-c"), 2),
+    ]
+
+
+def test_of_lanes_that_could_begin_at_once_lane_z_is_before_lane_aa(mission: Mission) -> None:
+    lanes = plan(tuple(wp(number) for number in range(1, 29)), mission)
+    assert [lane.lane_id for lane in lanes.lanes][24:] == ["lane-y", "lane-z", "lane-aa", "lane-ab"]
+
+
+def test_a_lane_owns_what_its_work_packages_own(mission: Mission) -> None:
+    [lane] = plan((wp(1, owns=("b", "a")), wp(2, 1, owns=("c", "a"))), mission).lanes
+    assert lane.write_scope == ("a", "b", "c")
+
+
 def test_lanes_that_would_wait_for_each_other_become_one(mission: Mission) -> None:
     # 1 and 4 share a path, 2 needs 1 and 5, 3 needs 2, 4 needs 3: the lane of 1 and 4 would wait for a lane that waits for it.
     packages = (wp(1, owns=("x",)), wp(2, 1, 5), wp(3, 2), wp(4, 3, 5, owns=("x",)), wp(5))
     lanes = plan(packages, mission)
     assert "lane_cycle" in {collapse["rule"] for collapse in lanes.collapses}
     assert lanes.of("WP04") == lanes.of("WP01") == lanes.of("WP02")
+
+
+def test_so_do_three_that_would_wait_in_a_ring(mission: Mission) -> None:
+    # The lane of 1 and 6 waits for that of 2 and 4 (6 needs 4), that for the one of 3 and 5 (2 needs 3), that for the first (5 needs 1).
+    pairs = {1: ("x",), 6: ("x",), 2: ("y",), 4: ("y",), 3: ("z",), 5: ("z",)}
+    needs = {6: (4, 7), 2: (3, 7), 5: (1, 7)}
+    lanes = plan(
+        tuple(wp(number, *needs.get(number, ()), owns=pairs.get(number, ())) for number in range(1, 8)), mission
+    )
+    assert [lane.wp_ids for lane in lanes.lanes] == [("WP07",), ("WP01", "WP03", "WP04", "WP02", "WP05", "WP06")]
+    assert [one for one in lanes.collapses if one["rule"] == "lane_cycle"] == [
+        {"wp_a": "WP01", "wp_b": "WP02", "rule": "lane_cycle", "evidence": "their lanes would wait for each other"},
+        {"wp_a": "WP01", "wp_b": "WP03", "rule": "lane_cycle", "evidence": "their lanes would wait for each other"},
+    ]
 
 
 def test_planning_artefacts_have_a_lane_of_their_own(mission: Mission) -> None:
