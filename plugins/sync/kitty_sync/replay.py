@@ -103,10 +103,10 @@ def judge(line: bytes, tenant: str, project: str, known: Known) -> Verdict:
 class Replay(NamedTuple):
     """What became of the recorded events."""
 
-    applied: int = 0
-    duplicates: int = 0
-    mismatches: tuple[tuple[Mismatch, Refusal], ...] = ()
-    overflowed: int = 0
+    applied: int
+    duplicates: int
+    mismatches: tuple[tuple[Mismatch, Refusal], ...]
+    overflowed: int
 
     def complain(self) -> None:
         """Raise the first mismatch, with all of them in its details."""

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kitty_host.api import KittyError
 from kitty_host.ledger.event import new_id
 from kitty_host.testing import isolate
 from kitty_sync.events import canonical, digest_of
@@ -62,6 +63,19 @@ def test_an_event_without_a_place_is_applied() -> None:
     found = verdict(line())
     assert isinstance(found, Apply)
     assert (found.entry.project, found.entry.event_id) == (PROJECT, "01J00000000000000000000000")
+
+
+@pytest.mark.parametrize(
+    ("row", "at"),
+    [
+        ({"timestamp": "2026", "at": "2025"}, "2026"),
+        ({"timestamp": None, "at": "2025"}, "2025"),
+        ({"timestamp": "2026"}, "2026"),
+        ({"timestamp": None}, ""),
+    ],
+)
+def test_when_it_happened_stands_under_one_of_two_names(row: dict[str, Any], at: str) -> None:
+    assert verdict(line(row=row)).entry.at == at
 
 
 @pytest.mark.parametrize("place", [PENDING, DELIVERED, "parked"])
@@ -119,6 +133,15 @@ def test_what_is_no_recorded_event_is_rejected(recorded: bytes) -> None:
     found = verdict(recorded)
     assert isinstance(found, Mismatch)
     assert found.error is SchemaRejected
+
+
+@pytest.mark.parametrize("key", json.loads(line()))
+@pytest.mark.parametrize("value", [None, 7])
+def test_a_record_that_lacks_something_is_told_what(key: str, value: Any) -> None:
+    record = {**json.loads(line()), key: value}
+    found = verdict(canonical({name: one for name, one in record.items() if one is not None}).encode())
+    assert isinstance(found, Mismatch)
+    assert (found.code, found.actual) == ("SCHEMA_REJECTED", f"without {key}")
 
 
 def test_ids_are_compared_in_one_spelling() -> None:
@@ -204,6 +227,34 @@ def test_what_is_not_for_here_is_told_and_the_rest_goes_on(sync: Sync, tmp_path:
     strict = sync.project.kitty("sync", "replay", "--strict", str(file), "--json")
     assert (strict.exit_code, strict.code) == (1, "PROJECT_MISMATCH")
     assert len(strict.json["details"]["mismatches"]) == 2
+
+
+def test_what_became_of_each_event_is_counted(sync: Sync, tmp_path: Path) -> None:
+    ids = [f"01J0000000000000000000000{number}" for number in range(5)]
+    file = write(tmp_path / "drained.jsonl", [*map(line, ids), line(tenant="u")])
+    queue = Queue(Target("https://hub", "t"))
+    first = replay(queue, PROJECT, [file], 3)
+    second = replay(queue, PROJECT, [file], 5)
+    assert [(one.applied, one.duplicates, one.overflowed, len(one.mismatches)) for one in (first, second)] == [
+        (3, 0, 2, 1),
+        (2, 3, 0, 1),
+    ]
+
+
+def test_a_complaint_names_the_event_or_where_it_has_no_id_the_line(sync: Sync, tmp_path: Path) -> None:
+    event_id = json.loads(line())["event_id"]
+    replay(Queue(Target("https://hub", "t")), PROJECT, [write(tmp_path / "first.jsonl", [line()])], 10)
+    for recorded, named, hint in (
+        (line(tenant="u"), event_id, "log in"),
+        (line(project=OTHER), event_id, "in a checkout"),
+        (line(row={"payload": {"other": True}}), event_id, "queued first"),
+        (b"{", "the line", "where it was made"),
+    ):
+        file = write(tmp_path / "drained.jsonl", [recorded, b"["])
+        with pytest.raises(KittyError) as told:
+            replay(Queue(Target("https://hub", "t")), PROJECT, [file], 10).complain()
+        assert told.value.message.startswith(f"{file}:2: {named}: expected ")
+        assert hint in told.value.hint
 
 
 def test_a_strict_replay_fails_at_the_end_and_has_done_the_rest(sync: Sync, tmp_path: Path) -> None:
