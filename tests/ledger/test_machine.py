@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from kitty_host.api import KittyError
-from kitty_host.ledger.machine import EDGES, GENESIS, LANES, UNINITIALIZED, check, lane_named
+from kitty_host.ledger.machine import (
+    ALL_LANES,
+    CLOSED,
+    EDGES,
+    GENESIS,
+    LANES,
+    SETTLED,
+    UNINITIALIZED,
+    check,
+    lane_named,
+)
 
 # The table of the released spec-kitty, written out once more so that a slip in the other copy is seen.
 TABLE = """
@@ -73,6 +83,12 @@ def test_every_other_way_is_closed_and_the_open_ones_are_named(source: str, targ
 def test_the_machine_has_no_lane_that_the_table_lacks() -> None:
     assert set(EDGES) | {UNINITIALIZED} == set(WAYS)
     assert set(LANES) == set(WAYS) - {GENESIS, UNINITIALIZED}
+    assert set(WAYS) == ALL_LANES
+
+
+def test_what_is_done_or_canceled_is_closed_and_what_is_approved_is_settled_too() -> None:
+    assert set(CLOSED) == {"done", "canceled"}
+    assert set(SETTLED) == {"approved", "done", "canceled"}
 
 
 # Guards: each is met in `row` and fails when its condition is taken away.
@@ -98,6 +114,7 @@ def test_there_must_be_something_to_review() -> None:
     [message] = messages("in_progress", "for_review", has_evidence=False)
     assert "nothing to review" in message
     assert messages("in_progress", "blocked", has_evidence=False) == []
+    assert check(row("in_progress", "for_review")) == []  # whoever does not say is not in its way
 
 
 @pytest.mark.parametrize(
