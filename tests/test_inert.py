@@ -104,6 +104,68 @@ def test_names_are_stricter_than_prose(text: str, name: str, prose: str) -> None
     assert inert(text, prose=True) == prose
 
 
+@pytest.mark.parametrize(
+    ("text", "limit", "shown"),
+    [
+        ("a" * 256, LIMIT, "a" * 256),
+        ("a" * 257, LIMIT, "a" * 253 + CUT),
+        ("é" * 128, LIMIT, "é" * 128),
+        ("é" * 128 + "a", LIMIT, "é" * 126 + CUT),
+        ("ééé", 5, "é" + CUT),
+        ("ééé", 4, CUT),
+        ("日日", 4, CUT),
+    ],
+)
+def test_a_line_has_256_bytes_or_what_is_asked_for_and_no_character_less(text: str, limit: int, shown: str) -> None:
+    assert inert(text, limit=limit) == shown
+
+
+@pytest.mark.parametrize("one", ["-", "+", "=", ":"])
+def test_what_could_open_a_list_a_heading_or_a_formula_is_encoded_where_a_text_begins(one: str) -> None:
+    assert inert(f"{one}a", prose=True) == f"%{ord(one):02X}a"
+    assert inert(f"a{one}", prose=True) == f"a{one}"
+
+
+def test_letters_and_digits_of_every_script_that_runs_from_left_to_right_stay() -> None:
+    assert inert("Éé中ǅ०０") == "Éé中ǅ०０"
+    assert inert("א²") == "%D7%90%C2%B2"
+
+
+@pytest.mark.parametrize("blank", BLANK_LETTERS)
+def test_a_letter_that_nobody_sees_is_encoded(blank: str) -> None:
+    assert inert(blank) == "".join(f"%{byte:02X}" for byte in blank.encode())
+    assert visible(blank) == f"\\u{{{ord(blank):x}}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoded"),
+    [
+        *(("\udc80", "%80"), ("\udcff", "%FF")),  # a byte of a file name that is no UTF-8
+        *(("\udc7f", "%ED%B1%BF"), ("\udd00", "%ED%B4%80"), ("\ud800", "%ED%A0%80")),
+    ],
+)
+def test_half_a_character_is_encoded_as_the_byte_that_it_was_or_as_itself(text: str, encoded: str) -> None:
+    assert inert(text) == encoded
+
+
+def test_a_path_is_cut_after_256_characters_and_that_is_marked() -> None:
+    assert pattern("a" * 256) == f"`{'a' * 256}`"
+    assert pattern("a" * 257) == f"`{'a' * 256}{CUT}`"
+
+
+@pytest.mark.parametrize(
+    ("body", "fence"),
+    [
+        (b"a", b"```"),
+        (b"a ``` b", b"~~~"),
+        (b"a ``` b ~~~~~ c", b"````"),
+        (b"a ```` b ~~~ c", b"~~~~"),
+    ],
+)
+def test_the_shorter_fence_is_taken_and_it_is_no_longer_than_it_must_be(body: bytes, fence: bytes) -> None:
+    assert fenced(body) == fence + b"text\n" + body + b"\n" + fence + b"\n"
+
+
 @given(
     texts
     | st.lists(st.sampled_from(["`", "```", "~~~~", "\n", "\r", " ", "text", "> ", "é"]), max_size=40).map("".join)
