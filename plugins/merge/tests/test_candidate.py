@@ -127,11 +127,14 @@ def test_the_account_names_every_path_deletions_included(yard: Yard) -> None:
     yard.project.git("rm", "--quiet", "old.txt", where=workspace.path)
     yard.project.git("commit", "--quiet", "-m", "remove", where=workspace.path)
     yard.finish("WP01")
+    head = yard.project.git("rev-parse", yard.branch("WP01"))
     (lane,) = account(build(yard.mission))
-    assert {(path.path, bool(path.old), bool(path.new), path.how) for path in lane.paths} == {
-        ("old.txt", True, False, "landed"),
-        ("wp01.txt", False, True, "landed"),
+    assert {(path.path, path.old, path.new, path.how) for path in lane.paths} == {
+        ("old.txt", yard.project.git("rev-parse", "main:old.txt"), "", "landed"),
+        ("wp01.txt", "", yard.project.git("rev-parse", f"{head}:wp01.txt"), "landed"),
     }
+    assert (lane.lane_id, lane.head, lane.wp_ids) == ("lane-a", head, ("WP01",))
+    assert list(lane.commits) == yard.project.git("rev-list", "--reverse", f"main..{head}").split()
     assert len(lane.commits) == 2
 
 
