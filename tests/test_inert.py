@@ -148,6 +148,11 @@ def test_half_a_character_is_encoded_as_the_byte_that_it_was_or_as_itself(text: 
     assert inert(text) == encoded
 
 
+def test_the_wildcards_of_a_path_stay_and_what_ends_its_code_or_a_cell_does_not() -> None:
+    assert pattern("docs/größe/**/[a-z]?.{md,txt}") == "`docs/größe/**/[a-z]?.{md,txt}`"
+    assert pattern("a`b|c<d>\n") == "`a%60b%7Cc%3Cd%3E%0A`"
+
+
 def test_a_path_is_cut_after_256_characters_and_that_is_marked() -> None:
     assert pattern("a" * 256) == f"`{'a' * 256}`"
     assert pattern("a" * 257) == f"`{'a' * 256}{CUT}`"
