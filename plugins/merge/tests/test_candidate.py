@@ -141,11 +141,12 @@ def test_the_account_names_every_path_deletions_included(yard: Yard) -> None:
 def test_what_both_sides_changed_is_accounted_as_merged(yard: Yard) -> None:
     lines = [f"{number}\n" for number in range(9)]
     yard.project.commit("both.txt", "".join(lines))
-    yard.plan(yard.package("WP01"), yard.package("WP02"))
+    yard.plan(yard.package("WP01"), yard.package("WP02"), yard.package("WP03"))
     yard.finish("WP01", "".join(["first\n", *lines[1:]]), path="both.txt")
-    yard.finish("WP02", "".join([*lines[:-1], "last\n"]), path="both.txt")
+    yard.finish("WP02")
+    yard.finish("WP03", "".join([*lines[:-1], "last\n"]), path="both.txt")
     told = [[path.how for path in lane.paths] for lane in account(build(yard.mission))]
-    assert told == [["merged with lane-b"], ["merged with lane-a"]]
+    assert told == [["merged with lane-c"], ["landed"], ["merged with lane-a"]]
 
 
 def test_what_a_later_lane_changed_again_is_superseded_and_what_it_took_back_is_reverted(yard: Yard) -> None:
@@ -201,9 +202,11 @@ def test_a_file_that_follows_a_renamed_directory_is_accounted_for(yard: Yard) ->
     yard.project.git("mv", "before", "after", where=yard.start("WP01").path)
     yard.project.git("commit", "--quiet", "-m", "rename", where=yard.start("WP01").path)
     yard.finish("WP01")
+    yard.work("WP02", "new\n", path="aaa.txt")  # neither the same content under another name is where it went
+    yard.work("WP02", "other\n", path="aaa/new.txt")  # nor another content under the same name
     yard.finish("WP02", "new\n", path="before/new.txt")
     told = {path.path: path.how for path in account(build(yard.mission))[1].paths}
-    assert told == {"before/new.txt": "moved to after/new.txt"}
+    assert told == {"aaa.txt": "landed", "aaa/new.txt": "landed", "before/new.txt": "moved to after/new.txt"}
 
 
 def test_attributes_that_move_with_their_directory_are_heeded_where_they_are_then(yard: Yard) -> None:
@@ -236,7 +239,7 @@ def test_a_dropped_path_refuses(yard: Yard) -> None:
     planted = git.commit_tree(tree, parents, "a merge that drops")
     with pytest.raises(KittyError, match=r"MERGE_INCOMPLETE.*wp02\.txt"):
         account(evolve(candidate, tip=planted, chain=planted))
-    with pytest.raises(KittyError, match=r"MERGE_INCOMPLETE.*has not the tree of the lanes"):
+    with pytest.raises(KittyError, match=f"MERGE_INCOMPLETE: {planted[:10]} has not the tree of the lanes"):
         account(evolve(candidate, tip=planted))
 
 
@@ -266,8 +269,9 @@ def test_a_commit_of_nobody_in_the_result_refuses(yard: Yard) -> None:
     two_lanes(yard)
     candidate = build(yard.mission)
     planted = yard.project.git("commit-tree", "-p", candidate.tip, "-m", "on top", f"{candidate.tip}^{{tree}}")
-    with pytest.raises(KittyError, match=r"MERGE_INCOMPLETE.*in no lane"):
+    with pytest.raises(KittyError, match=f"MERGE_INCOMPLETE: {planted[:10]} is in the result and in no lane") as told:
         account(evolve(candidate, tip=planted, chain=planted))
+    assert f"git show {planted[:10]};" in told.value.hint
 
 
 def test_a_result_without_the_lanes_commits_refuses_although_its_tree_is_right(yard: Yard) -> None:
@@ -276,7 +280,21 @@ def test_a_result_without_the_lanes_commits_refuses_although_its_tree_is_right(y
     two_lanes(yard)
     candidate = build(yard.mission)
     planted = yard.project.git("commit-tree", "-p", candidate.old, "-m", "x", f"{candidate.tip}^{{tree}}")
-    with pytest.raises(KittyError, match="is not in the result"):
+    heads = [head for _, head in candidate.heads]
+    with pytest.raises(KittyError, match=f"{heads[0][:10]} is not in the result") as told:
+        account(evolve(candidate, tip=planted, chain=planted))
+    assert told.value.details["commits"] == heads
+
+
+def test_a_result_without_the_target_refuses(yard: Yard) -> None:
+    from attrs import evolve
+
+    two_lanes(yard)
+    yard.project.commit("theirs.txt")
+    candidate = build(yard.mission)
+    parents = [option for _, head in candidate.heads for option in ("-p", head)]
+    planted = yard.project.git("commit-tree", *parents, "-m", "x", f"{candidate.tip}^{{tree}}")
+    with pytest.raises(KittyError, match=f"{candidate.old[:10]} is not in the result"):
         account(evolve(candidate, tip=planted, chain=planted))
 
 
