@@ -206,6 +206,16 @@ def test_what_was_stored_is_what_is_loaded(project: Project) -> None:
     round_trip()
 
 
+def test_a_plan_of_the_largest_size_that_wants_the_longest_fences_is_read_back(
+    project: Project, configure: Callable[[str], None]
+) -> None:
+    configure("max_brief_bytes: 2000")
+    plan = "`" * 1000 + "~" * 1000
+    project.write("plan.md", plan)
+    assert project.kitty("intake", "plan.md").exit_code == 0
+    assert project.kitty("brief", "--json").json["text"] == plan
+
+
 def test_the_sidecar_holds_what_both_tools_read(project: Project, pair: Any) -> None:
     project.write("a plan.md", PLAN)
     assert project.kitty("intake", "a plan.md").exit_code == 0

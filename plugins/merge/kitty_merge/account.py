@@ -144,7 +144,7 @@ class _Ways:
         """Where Git has put a file of a directory that another lane renamed; without this setting of the user's, that is a conflict."""
         git = self.candidate.mission.repo.git
         # It may say `conflict`, too.
-        if change.new is None or not git.is_set("merge.directoryrenames"):
+        if not git.is_set("merge.directoryrenames"):
             return None
         name = change.path.rpartition("/")[2]
         found = trees.changes(git, self.candidate.old, self.candidate.tip)

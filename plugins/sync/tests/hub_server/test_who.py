@@ -214,8 +214,9 @@ def test_a_token_of_a_session_that_was_ended_or_of_nobody_in_the_team_is_none(
     database: Connection, ada: Member
 ) -> None:
     pair = tokens.open_session(database, ada.user_id, ada.team_id, NOW)
-    tokens.revoke(database, pair.refresh_token, NOW)
+    tokens.revoke(database, pair.access_token, NOW)
     assert tokens.holder(database, pair.access_token, NOW) is None
+    assert tokens.rotate(database, pair.refresh_token, NOW) is None
     pair = tokens.open_session(database, ada.user_id, ada.team_id, NOW)
     database.execute(schema.members.delete())
     assert tokens.holder(database, pair.access_token, NOW) is None
