@@ -241,12 +241,8 @@ class _Fold:
     def _judge(self, row: Transition) -> str:
         """``apply``, ``stale`` (does not leave the lane in force), or ``beaten`` (by a simultaneous rejection)."""
         setter = self._setter
-        if setter.at == row.at:
-            if is_rejection(row) and not is_rejection(setter):
-                if not is_seed(row) or self._is_bare_sibling(setter, row):
-                    return "apply"
-            elif is_rejection(setter) and not is_rejection(row) and not self._yields(setter, row):
-                return "beaten"
+        if setter.at == row.at and is_rejection(setter) and not is_rejection(row) and not self._yields(setter, row):
+            return "beaten"
         if row.force or row.from_lane == self.package.lane or self._may_jump(row, setter):
             return "apply"
         return "stale"
@@ -265,7 +261,7 @@ class _Fold:
 
     def _is_bare_sibling(self, approval: Transition, seed: Transition) -> bool:
         """An approval out of the same lane as the rejection, on which nobody has built since."""
-        if approval.to_lane != APPROVED or approval.from_lane != seed.from_lane or is_rejection(approval):
+        if approval.to_lane != APPROVED or approval.from_lane != seed.from_lane:
             return False
         mark = (approval.at, approval.event_id)
         return not any(

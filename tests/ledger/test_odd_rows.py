@@ -38,6 +38,17 @@ def test_a_step_that_was_answered_stays_answered_though_its_line_stands_twice(or
     assert not reduce([decode((ISSUED, ANSWERED)[one]) for one in order]).issued
 
 
+@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+def test_a_run_begins_with_the_first_step_and_of_those_of_one_moment_with_the_smallest_id(
+    order: tuple[int, ...],
+) -> None:
+    rows = [ISSUED, {**ISSUED, "event_id": "00"}, {**ISSUED, "event_id": "000", "timestamp": "2027"}]
+    state = reduce([decode(rows[one]) for one in order])
+    assert state.run is not None
+    assert state.run.event_id == "00"
+    assert state.issued.keys() == {"01", "00", "000"}
+
+
 @pytest.mark.parametrize(
     ("row", "refused"),
     [

@@ -284,6 +284,38 @@ RULES: dict[str, tuple[list[Row], dict[str, Any]]] = {
         ],
         {"lane": "done"},
     ),
+    "nor where that was built on after the seed": (
+        [
+            row("in_review", "approved", 2, 2, review_result=VERDICT),
+            row("in_review", "planned", 3, 3, SEED, review_result={**VERDICT, "verdict": "changes_requested"}),
+            row("approved", "done", 4, 4),
+        ],
+        {"lane": "done", "review_result": VERDICT},
+    ),
+    "nor against one that came out of another lane": (
+        [
+            row("for_review", "in_progress", 1, 1),
+            row("in_progress", "approved", 2, 2),
+            row("in_review", "planned", 3, 3, SEED),
+        ],
+        {"lane": "approved"},
+    ),
+    "it holds against an approval that comes later": (
+        [
+            row("for_review", "in_review", 1, 1),
+            row("in_review", "planned", 2, 2, SEED),
+            row("in_review", "approved", 3, 3),
+        ],
+        {"lane": "planned"},
+    ),
+    "and against no other way that somebody went": (
+        [
+            row("for_review", "in_review", 1, 1),
+            row("in_review", "planned", 2, 2, SEED),
+            row("in_review", "blocked", 3, 3),
+        ],
+        {"lane": "blocked"},
+    ),
     "leaving a review without a result takes the last one back": (
         [
             row("in_review", "approved", 1, 1, review_result=VERDICT),

@@ -351,7 +351,10 @@ def test_a_pair_that_was_tampered_with_is_refused_and_can_be_replaced(
     project.write("plan.md", PLAN)
     assert project.kitty("intake", "plan.md").exit_code == 0
     tamper(pair)
-    assert project.kitty("brief", "--json").code == "INTAKE_BRIEF_TAMPERED"
+    refused = project.kitty("brief", "--json")
+    assert refused.code == "INTAKE_BRIEF_TAMPERED"
+    told = refused.json["details"]
+    assert "found" not in told or told["found"] != told["expected"]
     assert project.kitty("intake", "plan.md", "--force").exit_code == 0
     assert project.kitty("brief", "--json").json["text"] == PLAN
 
@@ -364,6 +367,16 @@ def test_a_sidecar_of_another_intake_of_the_same_text_does_not_belong_to_the_bri
     assert project.kitty("intake", "two.md", "--force").exit_code == 0
     pair.sidecar.write_bytes(sidecar)
     assert project.kitty("brief", "--json").code == "INTAKE_BRIEF_TAMPERED"
+
+
+def test_a_sidecar_whose_lines_another_program_has_put_in_another_order_is_the_same_one(
+    project: Project, pair: Any
+) -> None:
+    project.write("plan.md", PLAN)
+    assert project.kitty("intake", "plan.md").exit_code == 0
+    lines = pair.sidecar.read_text().splitlines(keepends=True)
+    pair.sidecar.write_text("".join(reversed(lines)))
+    assert project.kitty("brief", "--json").json["text"] == PLAN
 
 
 def test_a_sidecar_without_a_brief_is_no_brief(project: Project, pair: Any) -> None:
@@ -382,6 +395,16 @@ def test_git_ignores_the_pair_whatever_the_ignore_file_says(project: Project) ->
         assert project.git("status", "--porcelain", "-uall", ".kittify").splitlines() == []
     exclude = (project.root / ".git/info/exclude").read_text()
     assert exclude.count("/.kittify/mission-brief.md\n") == 1
+
+
+def test_a_rule_of_the_user_that_ends_without_a_line_stays_one(project: Project) -> None:
+    project.write(".git/info/exclude", "*.tmp")
+    project.write("plan.md", PLAN)
+    assert project.kitty("intake", "plan.md").exit_code == 0
+    assert project.git("check-ignore", "a.tmp", ".kittify/mission-brief.md").split() == [
+        "a.tmp",
+        ".kittify/mission-brief.md",
+    ]
 
 
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no second file system at /dev/shm")

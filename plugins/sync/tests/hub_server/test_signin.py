@@ -32,10 +32,10 @@ def looks(browser: Browser) -> bool:
     return browser.open("/account").status_code == 200
 
 
-def viewer(here: Here, cookie: str) -> accounts.Member | None:
+def viewer(here: Here, cookie: str, *, renew: bool = True) -> accounts.Member | None:
     headers = [(b"cookie", cookie.encode())]
     request = Request({"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": headers})
-    return asyncio.run(signin.viewer(here.hub, request))
+    return asyncio.run(signin.viewer(here.hub, request, renew=renew))
 
 
 # Links
@@ -180,6 +180,21 @@ def test_who_looks_is_known_to_other_pages_as_what_they_are_now(here: Here) -> N
     assert viewer(here, cookie) is None
     here.add(ADA)
     assert viewer(here, cookie) is None, "who comes back signs in again"
+
+
+def test_a_session_is_used_by_who_looks_after_a_minute_and_not_by_what_looks_by_itself(here: Here) -> None:
+    ada = here.add(ADA)
+    cookie = f"kitty={here.signed_in(ada).cookies['kitty']}"
+
+    def used() -> float:
+        with here.store.reading() as database:
+            return float(signin.alive(database, ada.team_id, here.now)[0]["used_at"])
+
+    began = used()
+    for seconds, renew, after in ((60, True, 0), (1, False, 0), (0, True, 61)):
+        here.now += seconds
+        assert viewer(here, cookie, renew=renew) == ada
+        assert used() == began + after
 
 
 def test_who_was_taken_out_of_a_team_has_no_link_and_no_token_there(here: Here) -> None:
