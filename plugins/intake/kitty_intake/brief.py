@@ -236,7 +236,7 @@ def _exact(value: Any) -> Any:
 
 
 def _seal(record: Mapping[str, Any], content: bytes) -> str:
-    fields = {key: value for key, value in record.items() if key not in (_SEAL, "previous")}
+    fields = {key: value for key, value in record.items() if key != _SEAL}
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True, default=repr).encode())
     digest.update(content)
     return digest.hexdigest()
