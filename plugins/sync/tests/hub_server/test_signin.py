@@ -32,10 +32,10 @@ def looks(browser: Browser) -> bool:
     return browser.open("/account").status_code == 200
 
 
-def viewer(here: Here, cookie: str, *, renew: bool = True) -> accounts.Member | None:
+def viewer(here: Here, cookie: str, **how: bool) -> accounts.Member | None:
     headers = [(b"cookie", cookie.encode())]
     request = Request({"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": headers})
-    return asyncio.run(signin.viewer(here.hub, request, renew=renew))
+    return asyncio.run(signin.viewer(here.hub, request, **how))
 
 
 # Links
@@ -191,9 +191,9 @@ def test_a_session_is_used_by_who_looks_after_a_minute_and_not_by_what_looks_by_
             return float(signin.alive(database, ada.team_id, here.now)[0]["used_at"])
 
     began = used()
-    for seconds, renew, after in ((60, True, 0), (1, False, 0), (0, True, 61)):
+    for seconds, how, after in ((60, {}, 0), (1, {"renew": False}, 0), (0, {}, 61)):
         here.now += seconds
-        assert viewer(here, cookie, renew=renew) == ada
+        assert viewer(here, cookie, **how) == ada
         assert used() == began + after
 
 
