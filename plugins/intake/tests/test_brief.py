@@ -209,8 +209,8 @@ def test_what_was_stored_is_what_is_loaded(project: Project) -> None:
 def test_a_plan_of_the_largest_size_that_wants_the_longest_fences_is_read_back(
     project: Project, configure: Callable[[str], None]
 ) -> None:
-    configure("max_brief_bytes: 2000")
-    plan = "`" * 1000 + "~" * 1000
+    configure("max_brief_bytes: 200000")
+    plan = "`" * 100_000 + "~" * 100_000
     project.write("plan.md", plan)
     assert project.kitty("intake", "plan.md").exit_code == 0
     assert project.kitty("brief", "--json").json["text"] == plan
