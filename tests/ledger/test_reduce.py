@@ -300,6 +300,14 @@ RULES: dict[str, tuple[list[Row], dict[str, Any]]] = {
         ],
         {"lane": "approved"},
     ),
+    "what left another lane has not built on it": (
+        [
+            row("in_review", "approved", 2, 2),
+            row("planned", "claimed", 3, 3),
+            row("in_review", "planned", 4, 4, SEED),
+        ],
+        {"lane": "planned"},
+    ),
     "it holds against an approval that comes later": (
         [
             row("for_review", "in_review", 1, 1),

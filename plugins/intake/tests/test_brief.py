@@ -359,14 +359,16 @@ def test_a_pair_that_was_tampered_with_is_refused_and_can_be_replaced(
     assert project.kitty("brief", "--json").json["text"] == PLAN
 
 
-@pytest.mark.parametrize(("tamper", "hashed"), [(tamper_body, "text"), (tamper_head, "pair"), (tamper_name, "pair")])
+@pytest.mark.parametrize(("tamper", "which"), [(tamper_body, "text"), (tamper_head, "pair"), (tamper_name, "pair")])
 def test_it_is_told_whether_the_text_differs_or_only_what_is_around_it(
-    project: Project, pair: Any, tamper: Callable[[Any], None], hashed: str
+    project: Project, pair: Any, tamper: Callable[[Any], None], which: str
 ) -> None:
     project.write("plan.md", PLAN)
     assert project.kitty("intake", "plan.md").exit_code == 0
+    kept = {"text": hashed(PLAN.encode()), "pair": pair.record["pair_sha256"]}
     tamper(pair)
-    assert project.kitty("brief", "--json").json["details"]["hash_of"] == hashed
+    told = project.kitty("brief", "--json").json["details"]
+    assert (told["hash_of"], told["expected"]) == (which, kept[which])
 
 
 def test_a_sidecar_of_another_intake_of_the_same_text_does_not_belong_to_the_brief(project: Project, pair: Any) -> None:
