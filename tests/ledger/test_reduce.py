@@ -300,6 +300,10 @@ RULES: dict[str, tuple[list[Row], dict[str, Any]]] = {
         ],
         {"lane": "approved"},
     ),
+    "nor against what was no approval": (
+        [row("in_review", "done", 2, 2), row("in_review", "planned", 3, 3, SEED)],
+        {"lane": "done"},
+    ),
     "what left another lane has not built on it": (
         [
             row("in_review", "approved", 2, 2),

@@ -186,6 +186,10 @@ def test_strings_are_quoted_since_the_versions_of_yaml_disagree_about_plain_ones
     assert _yaml({"source_file": "yes", "steps": ["0o7"]}) == b'source_file: "yes"\nsteps:\n- "0o7"\n'
 
 
+def test_a_long_name_stays_on_its_line() -> None:
+    assert _yaml({"source_file": "word " * 80}) == b'source_file: "' + b"word " * 80 + b'"\n'
+
+
 ODD_NAMES = ["yes", "1e3", "12:30:45", "null", "2026-01-01", "~", "a\u0085b\ufeff", "\udcff.md"]
 
 
