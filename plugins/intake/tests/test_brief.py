@@ -22,6 +22,7 @@ from markdown_it import MarkdownIt
 
 from kitty_host.api import KittyError
 from kitty_host.config import parse_yaml
+from kitty_host.files import TEMPORARY_PREFIX
 from kitty_host.inert import inert
 from kitty_host.records import Brief, Source
 from kitty_host.repo import Repo
@@ -421,6 +422,14 @@ def test_a_rule_of_the_user_that_ends_without_a_line_stays_one(project: Project)
         "a.tmp",
         ".kittify/mission-brief.md",
     ]
+    assert (project.root / ".git/info/exclude").read_text().endswith("\n"), "the next one's rule is a line, too"
+
+
+def test_git_ignores_what_a_kill_leaves_beside_the_pair(project: Project) -> None:
+    project.write("plan.md", PLAN)
+    assert project.kitty("intake", "plan.md").exit_code == 0
+    left = f".kittify/{TEMPORARY_PREFIX}1"
+    assert project.git("check-ignore", left) == left
 
 
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no second file system at /dev/shm")

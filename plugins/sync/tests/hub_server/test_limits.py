@@ -67,7 +67,8 @@ def test_who_sends_batches_too_often_is_told_so_and_others_are_not(here: Here) -
     answer = here.send("POST", "/v1/events", headers=one, json={"events": []})
     assert (answer.status_code, answer.json()["code"]) == (429, "HUB_BUSY")
     assert 0 < int(answer.headers["Retry-After"]) <= 10
-    assert here.send("GET", "/v1/events", headers=one).status_code == 200, "reading goes on"
+    for method in ("GET", "HEAD"):
+        assert here.send(method, "/v1/events", headers=one).status_code == 200, "reading goes on"
     assert here.send("POST", "/v1/events", headers=two, json={"events": []}).status_code == 200
 
 

@@ -252,6 +252,15 @@ def test_who_may(world: World, method: str, path: str, way: str) -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize(
+    ("shown", "status"),
+    [("Bearer {}", 200), ("bearer  {} ", 200), ("Basic {}", 401), ("{}", 401), ("Bearer", 401), ("Bearer  ", 401)],
+)
+def test_a_token_is_shown_as_one_or_is_none(world: World, shown: str, status: int) -> None:
+    headers = {"Authorization": shown.format(world.tokens["reader"])}
+    assert answer(world.here, "GET", "/v1/me", CALLS["GET", "/v1/me"], headers)[0] == status
+
+
 def test_a_role_holds_from_the_moment_it_is_given(tmp_path: Path) -> None:
     store = Store(tmp_path / "hub.db")
     here = Here(store, "http://hub.example.org")
