@@ -38,6 +38,13 @@ def test_a_step_that_was_answered_stays_answered_though_its_line_stands_twice(or
     assert not reduce([decode((ISSUED, ANSWERED)[one]) for one in order]).issued
 
 
+def test_a_row_of_the_moment_of_a_rejection_is_not_added_to_its_state_though_it_is_forced() -> None:
+    rejected = decode({**to("in_review", "planned"), "event_id": ulid(1, 1), "at": "2026"})
+    approved = decode({**to("planned", "approved", force=True, reason="x"), "event_id": ulid(1, 2), "at": "2026"})
+    assert reduce([rejected, approved]).packages["WP01"].lane == "planned"
+    assert not reduce([rejected]).extend([approved])
+
+
 @pytest.mark.parametrize("order", itertools.permutations(range(3)))
 def test_a_run_begins_with_the_first_step_and_of_those_of_one_moment_with_the_smallest_id(
     order: tuple[int, ...],
