@@ -45,7 +45,7 @@ def test_a_row_of_the_moment_of_a_rejection_is_not_added_to_its_state_though_it_
     assert not reduce([rejected]).extend([approved])
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_a_run_begins_with_the_first_step_and_of_those_of_one_moment_with_the_smallest_id(
     order: tuple[int, ...],
 ) -> None:
