@@ -267,6 +267,22 @@ RULES: dict[str, tuple[list[Row], dict[str, Any]]] = {
         ],
         {"shell_pid": 1, "agent": "seed"},
     ),
+    "but with one that somebody told since": (
+        [
+            row("planned", "claimed", 1, 1, SEED, policy_metadata=PID),
+            row(
+                "planned",
+                "claimed",
+                2,
+                2,
+                policy_metadata={**PID, "shell_pid_created_at": "2.5"},
+                force=True,
+                reason="x",
+            ),
+            row("planned", "claimed", 3, 3, policy_metadata={"shell_pid": 2}, force=True, reason="x"),
+        ],
+        {"shell_pid": 2, "shell_pid_created_at": "2.5"},
+    ),
     "a rejection that a seed restates holds against its own approval": (
         [
             row("for_review", "in_review", 1, 1),
