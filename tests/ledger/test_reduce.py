@@ -267,6 +267,14 @@ RULES: dict[str, tuple[list[Row], dict[str, Any]]] = {
         ],
         {"shell_pid": 1, "agent": "seed"},
     ),
+    "nor with that of a seed that lost": (
+        [
+            row("planned", "canceled", 1, 1),
+            row("planned", "claimed", 2, 2, SEED, policy_metadata=PID),
+            row("planned", "claimed", 3, 3, policy_metadata={"shell_pid": 1}, force=True, reason="x"),
+        ],
+        {"shell_pid": 1, "shell_pid_created_at": None},
+    ),
     "but with one that somebody told since": (
         [
             row("planned", "claimed", 1, 1, SEED, policy_metadata=PID),
