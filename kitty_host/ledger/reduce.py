@@ -202,7 +202,6 @@ class _Fold:
         # Whose word a slot is: a seed never overwrites what somebody who was there wrote.
         self._settled: set[str] = set()
         self._by_seed: set[str] = set()
-        self._setter = rows[0]
         self._apply(rows[0])
         for row in rows[1:]:
             verdict_ = self._judge(row)
