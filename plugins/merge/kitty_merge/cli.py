@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import Any, Literal
 
 import click
@@ -225,18 +224,11 @@ def _afterwards(call: Invocation, asked: Intent) -> None:
     settlement.forget_settlements(mission)
     if not asked.keep_worktrees:
         remove_worktrees(mission)
-        _say_where_to_go(mission)
+        if not call.repo.here.is_dir():
+            note(f"The worktree that you stood in is gone: cd {shlex.quote(str(mission.repo.root))}")
     if asked.push:
         push_landing(mission)
     Intent.drop(mission)
-
-
-def _say_where_to_go(mission: Mission) -> None:
-    """To whoever stood in a worktree that is gone."""
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        note(f"The worktree that you stood in is gone: cd {shlex.quote(str(mission.repo.root))}")
 
 
 def _ask_the_remote(call: Invocation, state: State) -> None:
