@@ -227,3 +227,17 @@ def test_the_functions_of_the_tutorial_pass(hello: Path) -> None:
 def test_the_manifest_of_the_tutorial_is_as_short_as_it_is_said_to_be() -> None:
     commands = files_of_the_tutorial()["kitty_hello/plugin.py"].split("\n\n\n")[1]
     assert len(commands.splitlines()) < 10
+
+
+# Figures
+
+
+def test_every_row_of_the_bench_has_its_figures_on_the_page() -> None:
+    rows = re.findall(r'^    "(\w+)": \w+\.\w+,$', (ROOT / "tests/bench/__main__.py").read_text(encoding="utf-8"), re.M)
+    text = (DOCS / "figures.md").read_text(encoding="utf-8")
+    assert len(rows) > 15
+    assert set(rows) - {"suites"} <= set(re.findall(r"^## (\w+)$", text, re.MULTILINE)) <= set(rows)
+    for section in text.split("\n## ")[1:]:
+        assert re.search(r"^20\d\d-\d\d-\d\d: .*, load .*, Python .*, git version ", section, re.MULTILINE), section[
+            :20
+        ]

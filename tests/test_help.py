@@ -26,6 +26,10 @@ def test_a_command_is_explained_as_it_explains_itself(project: Project, words: t
         assert project.kitty("help", page).stdout.startswith("# The ledger")
 
 
+def test_words_may_come_as_one(project: Project) -> None:
+    assert project.kitty("help", "ledger show").stdout == project.kitty("help", "ledger", "show").stdout
+
+
 def test_a_page_is_shown_as_it_is_written(project: Project) -> None:
     page = Path(__file__).parent.parent / "docs" / "landing.md"
     assert project.kitty("help", "landing").stdout.strip() == page.read_text(encoding="utf-8").strip()

@@ -30,6 +30,7 @@ def help_(call: Invocation, topic: tuple[str, ...], everything: bool) -> None:
     Without one, all there is to ask for is listed.
     """
     root = click.get_current_context().find_root()
+    topic = tuple(" ".join(topic).split())  # "mission create" is two words as well
     if everything and topic:
         raise click.UsageError("--all is about every command: give a topic, or --all")
     text: str | None

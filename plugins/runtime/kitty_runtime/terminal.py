@@ -102,7 +102,7 @@ def _pieces_or_fault(rows: Callable[[], Rows], console: Console) -> list[Rendera
 
 def _pieces(rows: Rows, console: Console) -> Iterator[RenderableType]:
     if not rows:
-        yield Text("No missions yet.")
+        yield Text("No missions yet: kitty mission create SLUG")
     for number, row in enumerate(rows):
         yield from [Text()] if number else []
         yield Text.assemble((f"{row['slug']}: {row['title']}", "bold"))
