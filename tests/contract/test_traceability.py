@@ -81,6 +81,8 @@ def faults(page: str) -> list[str]:
             wrong.append(f"{row.id} has the verdict {row.verdict!r}")
         if row.verdict != PLANNED and not kinds & {TEST, ANCHOR}:
             wrong.append(f"{row.id} has no proof")
+        elif row.kind == "requirement" and row.id != "—" and row.verdict != PLANNED and TEST not in kinds:
+            wrong.append(f"{row.id} has no test")
     counted = Counter(row.kind for row in found if row.verdict == PLANNED)
     wrong += [f"{n} rows of kind {kind} are planned" for kind, n in counted.items() if n != MAY_BE_PLANNED[kind]]
     return wrong
@@ -140,6 +142,7 @@ def line(start: str) -> str:
         (line("#801"), "", "#801 is there 0 times"),
         (line("#801"), line("#801").replace("#801", "#802"), "#802 is there 1 times"),
         (line("FR-038"), "| FR-038 | it works | we looked |\n", "FR-038 has no proof"),
+        (line("FR-038"), "| FR-038 | it works | `docs/tests.md#coverage` |\n", "FR-038 has no test"),
         (line("FR-038"), "| FR-038 | it works | planned |\n", f"{MAY_BE_PLANNED['requirement'] + 1} rows of kind requirement are planned"),
         (line("#785"), line("#785").replace("`fixed`", "`unknown`"), "#785 has the verdict 'unknown'"),
         (line("#785"), line("#785").replace("`fixed`", ""), "#785 has the verdict ''"),
