@@ -80,8 +80,11 @@ def _machine() -> str:
     ]
     git = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout.strip()
     load = os.getloadavg()[0]
-    python = f"Python {platform.python_version()}"
-    return f"{os.cpu_count()} cores, load {load:.2f}, {platform.system()} {platform.release()}, {python}, {git}, {', '.join(versions)}"
+    python, system = (
+        f"Python {platform.python_version()}",
+        f"{platform.system()} {platform.release().partition('-')[0]}",
+    )
+    return f"{os.cpu_count()} cores, load {load:.2f}, {system}, {python}, {git}, {', '.join(versions)}"
 
 
 if __name__ == "__main__":

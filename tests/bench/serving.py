@@ -35,7 +35,7 @@ def ingest(bench: Bench) -> Iterator[Figure]:
                 f"events kept, {name}", f"bare {statement}", f"≥ {goal}", other / took, other / took >= goal, note
             )
             yield figure(
-                "the same, parsed and judged before by one process", f"bare {statement}", "none", other / whole, True
+                "the same, parsed and judged before by one process", f"bare {statement}", "", other / whole, True
             )
             kept.store.close()
     for name, value in parts.items():
