@@ -190,6 +190,11 @@ def test_the_script_of_the_workflow_promotes_the_verified_file_and_no_other(
     """In a copy of this repository, with its own record: `.ci/promote` builds anew, and what it builds has to be what was verified."""
     isolate(tmp_path, monkeypatch)
     monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    for name in (
+        "UV_PROJECT_ENVIRONMENT",
+        "VIRTUAL_ENV",
+    ):  # the copy has an environment of its own, and not that of these tests
+        monkeypatch.delenv(name, raising=False)
     kitty = Project(tmp_path / "kitty")
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, tracked.split("\0")):
