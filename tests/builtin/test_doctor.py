@@ -92,7 +92,8 @@ def test_faults_of_plugins_are_named_too(project: Project, install: Callable[...
     install("bad", "from kitty_host.api import hookimpl\n@hookimpl\ndef kitty_doctor(repo):\n    1 / 0\n")
     result = project.kitty("doctor", "--json")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert [(finding["code"], finding["message"].partition(":")[0]) for finding in result.json["findings"]] == [
+    told = [finding for finding in result.json["findings"] if finding["code"] != "PLUGIN_UNFILLED"]
+    assert [(finding["code"], finding["message"].partition(":")[0]) for finding in told] == [
         ("PLUGIN_FAULT", "kitty-broken"),
         ("PLUGIN_FAULT", "kitty-bad"),
     ]
